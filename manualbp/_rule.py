@@ -1,0 +1,222 @@
+"""The one abstraction: a rule is a function beside its hand-derived backward pass."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manualbp._checks import Array, floating
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A function and its gradient, derived by hand.
+
+    Calling a rule gives the value, as a JAX function whose reverse-mode derivative is `bwd`:
+    it goes through jit, vmap, scan, grad, and grad of grad. It has no forward mode
+    (`jax.jvp`, `jax.jacfwd`): that is a limit of `jax.custom_vjp`.
+
+    Attributes:
+      name: the name by which the reference defines it; a factory adds its hyperparameters, as
+        in `leaky_relu(slope=0.01)`.
+      fwd: `fwd(*args) -> (y, residuals)`.
+      bwd: `bwd(residuals, dy) -> cotangents`, a tuple with one cotangent per argument, of the
+        argument's tree, shapes and dtypes (`float0` for integers).
+      tex: the equation of y and of its derivatives, with the value chosen at each kink.
+      source: lecture note, book or paper, with the place.
+      kink: where it is not differentiable: the zero set of `kink(*args)`.
+      saves: what the residuals are, and why.
+      validate: checks of values, which only concrete arguments allow; called before tracing.
+
+    Example:
+      >>> import jax, manualbp
+      >>> print(f"{jax.grad(manualbp.sigmoid)(20.0):.3g}")   # jax.grad(jax.nn.sigmoid) gives 0
+      2.06e-09
+    """
+
+    name: str
+    fwd: Callable[..., tuple[Any, Any]]
+    bwd: Callable[[Any, Any], tuple]
+    tex: str
+    source: str
+    kink: Callable[..., Any] | None = None
+    saves: str = ""
+    validate: Callable[..., None] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        expected = argument_names(self)
+        if len(args) != len(expected):
+            raise TypeError(
+                f"{self.name}: expected {len(expected)} arguments ({', '.join(expected)}), "
+                f"got {len(args)}"
+            )
+        if self.validate is not None:
+            self.validate(*args)
+        return self._differentiable(*args)
+
+    def __repr__(self) -> str:
+        return f"Rule({self.name})"
+
+    @functools.cached_property
+    def _differentiable(self) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            return self.fwd(*args)[0]
+
+        call.__name__ = call.__qualname__ = self.name
+        differentiable = jax.custom_vjp(call)
+        differentiable.defvjp(self.fwd, self.bwd)
+        return differentiable
+
+
+def argument_names(rule: Rule) -> tuple[str, ...]:
+    """The names of a rule's arguments, which are those of its `fwd`.
+
+    >>> import manualbp
+    >>> argument_names(manualbp.dense)
+    ('params', 'x')
+    """
+    return tuple(inspect.signature(rule.fwd).parameters)
+
+
+def named(name: str, **hyperparameters: float) -> str:
+    """The name of a rule made by a factory, from which the reference rebuilds its definition."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in hyperparameters.items())})"
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """float32 for half precision, which computes inside in it and rounds once; else itself."""
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+
+
+def widen(x: Array) -> Array:
+    """x in the dtype that it computes in."""
+    return x.astype(wide_dtype(x.dtype))
+
+
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Undo broadcasting: sum x over the axes along which `shape` was broadcast to it.
+
+    >>> sum_to(jnp.ones((5, 3)), (3,))
+    Array([5., 5., 5.], dtype=float32)
+    """
+    if x.shape == shape:
+        return x
+    new = x.ndim - len(shape)
+    stretched = [new + i for i, n in enumerate(shape) if n == 1 and x.shape[new + i] != 1]
+    return jnp.sum(x, axis=(*range(new), *stretched)).reshape(shape)
+
+
+def no_cotangent(x: Any) -> Any:
+    """The cotangent of an integer argument: zeros of JAX's dtype without information."""
+    return np.zeros(jnp.shape(x), jax.dtypes.float0)
+
+
+def elementwise(
+    name: str,
+    value: Callable[[Array], Array],
+    derivative: Callable[[Array], Array],
+    *,
+    tex: str,
+    source: str,
+    saves: str = "x",
+    kink: Callable[[Array], Array] | None = None,
+) -> Rule:
+    r"""A rule of one array, applied entry by entry: dz = dy * derivative.
+
+    Args:
+      name: its name.
+      value: y from z.
+      derivative: dy/dz from z (saves="x") or from y (saves="y"). A boolean derivative is an
+        indicator: dy passes where it holds.
+      tex: the equation of y and y'.
+      source: where they stand.
+      saves: "x", or "y" where the output has not lost what the derivative needs: the next
+        layer keeps that array anyway.
+      kink: its zero set is where y' does not exist.
+
+    Example:
+      >>> square = elementwise("square", lambda z: z * z, lambda z: 2 * z,
+      ...                      tex=r"z^2, \quad y' = 2z", source="calculus")
+      >>> print(jax.grad(square)(3.0))
+      6.0
+    """
+    if saves not in ("x", "y"):
+        raise ValueError(f"elementwise: expected saves='x' or saves='y', got {saves!r}")
+
+    def fwd(z):
+        z = floating(name, "z", z)
+        y = value(widen(z)).astype(z.dtype)
+        return y, y if saves == "y" else z
+
+    def bwd(saved, dy):
+        slope = derivative(widen(saved))
+        if slope.dtype == bool:
+            return (jnp.where(slope, dy, 0),)
+        return ((widen(dy) * slope).astype(dy.dtype),)
+
+    kept = {"x": "the input z", "y": "the output, which the next layer keeps anyway"}[saves]
+    return Rule(name, fwd, bwd, tex, source, kink, kept)
+
+
+def chain(*rules: Rule) -> Rule:
+    """The composition of rules, first to last, and its backward pass, last to first.
+
+    Arguments are `(params, x)`: `params` has one entry a rule, `()` for a rule of x alone. Where
+    no rule has parameters, the only argument is x.
+
+    >>> import manualbp
+    >>> block = chain(manualbp.dense, manualbp.tanh)
+    >>> params = (manualbp.Dense(jnp.ones((3, 2)), jnp.zeros(2)), ())
+    >>> print(block(params, jnp.zeros(3)))
+    [0. 0.]
+    """
+    if not rules:
+        raise ValueError("chain: expected at least one rule, got none")
+    for rule in rules:
+        if len(argument_names(rule)) not in (1, 2):
+            raise ValueError(
+                f"chain: expected rules of (x) or (params, x), got {rule.name} of "
+                f"({', '.join(argument_names(rule))}): close over its other arguments"
+            )
+    has_params = tuple(len(argument_names(rule)) == 2 for rule in rules)
+    name = f"chain({', '.join(rule.name for rule in rules)})"
+
+    def forward(params, x):
+        if len(params) != len(rules):
+            raise ValueError(
+                f"{name}: expected params with {len(rules)} entries, one a rule, "
+                f"got {len(params)}: put () for a rule without parameters"
+            )
+        saved = []
+        for rule, own, has in zip(rules, params, has_params, strict=True):
+            x, residuals = rule.fwd(own, x) if has else rule.fwd(x)
+            saved.append(residuals)
+        return x, tuple(saved)
+
+    def backward(saved, dy):
+        cotangents = []
+        for rule, residuals in zip(reversed(rules), reversed(saved), strict=True):
+            *own, dy = rule.bwd(residuals, dy)
+            cotangents.append(own[0] if own else ())
+        return tuple(reversed(cotangents)), dy
+
+    def fwd(x):
+        return forward(((),) * len(rules), x)
+
+    def bwd(saved, dy):
+        return backward(saved, dy)[1:]
+
+    composed = (forward, backward) if any(has_params) else (fwd, bwd)
+    return Rule(
+        name,
+        *composed,
+        tex=r"y = f_n(\cdots f_1(x)), \quad dx_i = (\partial f_i / \partial x_i)^T dx_{i+1}",
+        source="note 001, 'Informal Derivation: Application of Chain Rule'; note 000, "
+        "'Earlier Layers'",
+        saves="the residuals of each rule",
+    )

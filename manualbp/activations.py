@@ -1,0 +1,453 @@
+"""Activations: each value, and beside it the derivative derived by hand.
+
+Every function takes and gives an array of any shape; softmax, log_softmax and logsumexp work
+along the last axis. Parameters come first, as in `prelu(slope, z)`. Half precision computes
+inside in float32 and rounds once.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from manualbp._checks import Array, finite, floating, has_classes, in_range, positive, same_dtype
+from manualbp._rule import Rule, elementwise, named, no_cotangent, sum_to, widen
+
+HIDDEN = "note 001, 'Activation Functions for Hidden Nodes'"
+OUTPUT = "note 001, 'Common Activation Functions for Output'"
+MORE = "note 001, 'More activation functions'"
+RECTIFIED = "note 001, 'Generalized Rectified Linear Units'"
+
+
+def _decay(z: Array) -> Array:
+    """exp(-|z|), which neither overflows nor has lost anything: the base of the sigmoid family."""
+    return jnp.exp(-jnp.abs(z))
+
+
+def _sigmoid(z: Array) -> Array:
+    e = _decay(z)
+    return jnp.where(z >= 0, 1, e) / (1 + e)
+
+
+def _sigmoid_slope(z: Array) -> Array:
+    """sigma(z) sigma(-z); from the output, a(1 - a) has lost the whole right tail by z = 17."""
+    e = _decay(z)
+    return e / ((1 + e) * (1 + e))
+
+
+identity = elementwise(
+    "identity",
+    lambda z: z,
+    lambda z: jnp.ones_like(z),
+    tex=r"z, \quad y' = 1",
+    source="note 000, 'A Neuron'; note 001, 'Output Units: Linear'",
+)
+
+binary_step = elementwise(
+    "binary_step",
+    jnp.sign,
+    jnp.zeros_like,
+    tex=r"\mathrm{sign}(z) \in \{-1, 0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
+    source=OUTPUT,
+    kink=lambda z: z,
+)
+
+heaviside = elementwise(
+    "heaviside",
+    lambda z: jnp.where(z > 0, 1, jnp.where(z <= 0, 0, z)),  # NaN stays NaN
+    jnp.zeros_like,
+    tex=r"[z > 0] \in \{0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
+    source="note 001, 'Perceptron' (labels 0 and 1)",
+    kink=lambda z: z,
+)
+
+sigmoid = elementwise(
+    "sigmoid",
+    _sigmoid,
+    _sigmoid_slope,
+    tex=r"\sigma(z) = 1/(1 + e^{-z}), \quad y' = \sigma(z)\,\sigma(-z)",
+    source=f"note 000, 'A Neuron'; {OUTPUT}",
+)
+
+
+def _tanh(z: Array) -> Array:
+    # expm1 keeps small z, the decaying exponent keeps large z
+    m = jnp.expm1(-2 * jnp.abs(z))
+    return -jnp.sign(z) * (m / (2 + m))
+
+
+def _tanh_slope(z: Array) -> Array:
+    """sech^2(z); from the output, 1 - a^2 has lost both tails by |z| = 8."""
+    h = _decay(z)  # not its square, which vanishes before sech^2 does
+    sech = 2 * h / (1 + h * h)
+    return sech * sech
+
+
+tanh = elementwise(
+    "tanh",
+    _tanh,
+    _tanh_slope,
+    tex=r"\tanh z, \quad y' = \mathrm{sech}^2 z = 4 e^{-2|z|} / (1 + e^{-2|z|})^2",
+    source=f"note 000, 'A Neuron'; {OUTPUT}",
+)
+
+relu = elementwise(
+    "relu",
+    lambda z: jnp.maximum(z, 0),
+    lambda y: y > 0,
+    saves="y",
+    tex=r"\max(0, z), \quad y' = [z > 0] \text{ (0 at } z = 0)",
+    source=f"{HIDDEN} (which prints 1 at 0; 0 here, as jax.nn and torch)",
+    kink=lambda z: z,
+)
+
+
+def leaky_relu(slope: float = 0.01) -> Rule:
+    """z for z >= 0, slope * z below; derivative 1 at 0 (note 001 and jax.nn)."""
+    slope = finite("leaky_relu", "slope", slope)
+    return elementwise(
+        named("leaky_relu", slope=slope),
+        lambda z: jnp.where(z >= 0, z, slope * z),
+        lambda z: jnp.where(z >= 0, 1, jnp.asarray(slope, z.dtype)),
+        tex=r"z \text{ if } z \ge 0 \text{ else } az, \quad y' = 1 \text{ or } a "
+        r"\text{ (1 at } z = 0)",
+        source=MORE,
+        kink=lambda z: z,
+    )
+
+
+absolute = elementwise(
+    "absolute",
+    jnp.abs,
+    jnp.sign,
+    tex=r"|z|, \quad y' = \mathrm{sign}(z) \text{ (0 at } z = 0)",
+    source=f"{RECTIFIED}: a = -1 (the note prints 1)",
+    kink=lambda z: z,
+)
+
+
+def _rectify(name: str) -> tuple[Any, Any]:
+    """fwd and bwd of max(0, z) + a min(0, z), for a that broadcasts to z."""
+
+    def fwd(slope, z):
+        slope, z = floating(name, "slope", slope), floating(name, "z", z)
+        same_dtype(name, z=z, slope=slope)
+        if slope.ndim > z.ndim or jnp.broadcast_shapes(slope.shape, z.shape) != z.shape:
+            raise ValueError(
+                f"{name}: expected slope to broadcast to z of shape {z.shape}, "
+                f"got {slope.shape}: one slope a layer () or a channel ({z.shape[-1:]})"
+            )
+        return jnp.where(z > 0, z, slope * z), (slope, z)
+
+    def bwd(saved, dy):
+        slope, z = saved
+        dslope = sum_to(widen(dy) * jnp.minimum(widen(z), 0), slope.shape)
+        return dslope.astype(slope.dtype), jnp.where(z > 0, dy, dy * slope)
+
+    return fwd, bwd
+
+
+generalized_relu = Rule(
+    "generalized_relu",
+    *_rectify("generalized_relu"),
+    tex=r"\max(0, z) + a \min(0, z), \quad \partial y/\partial z = 1 \text{ or } a "
+    r"\text{ (} a \text{ at } z = 0), \quad \partial y/\partial a = \min(0, z)",
+    source=RECTIFIED,
+    kink=lambda slope, z: z,
+    saves="the input z and the slope a: both gradients need the sign and size of z",
+)
+
+prelu = Rule(
+    "prelu",
+    *_rectify("prelu"),
+    tex=generalized_relu.tex,
+    source=f"{RECTIFIED}: 'Parametric ReLU: learn a'; He et al. 2015, arXiv:1502.01852, eq. 8-10",
+    kink=generalized_relu.kink,
+    saves=generalized_relu.saves,
+)
+
+
+def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
+    """z for z > 0, a z below, with a drawn from U(lower, upper) for each entry.
+
+    Arguments of the rule are `(key, z)`. With a key (`jax.random.key(0)`) it is the training
+    form; with None in its place the test form, a = (lower + upper) / 2. Derivative a at 0.
+
+    >>> import jax
+    >>> print(randomized_relu(0.25, 0.75)(None, -2.0))
+    -1.0
+    >>> print(jax.grad(randomized_relu(), argnums=1)(jax.random.key(0), 3.0))
+    1.0
+    """
+    upper = finite("randomized_relu", "upper", upper)
+    lower = in_range("randomized_relu", "lower", lower, lower <= upper, f"at most upper={upper}")
+    name = named("randomized_relu", lower=lower, upper=upper)
+
+    def fwd(key, z):
+        z = floating(name, "z", z)
+        if key is None:
+            drawn = jnp.full(z.shape, (lower + upper) / 2, z.dtype)
+        else:
+            drawn = jax.random.uniform(key, z.shape, widen(z).dtype, lower, upper)
+        slope = jnp.where(z > 0, 1, drawn.astype(z.dtype))
+        return slope * z, (key, slope)
+
+    def bwd(saved, dy):
+        key, slope = saved
+        return jax.tree.map(no_cotangent, key), dy * slope
+
+    return Rule(
+        name,
+        fwd,
+        bwd,
+        tex=r"\max(0, z) + a \min(0, z), \; a \sim U(l, u) \text{ (training)}, \; a = (l + u)/2 "
+        r"\text{ (test)}, \quad y' = 1 \text{ or } a \text{ (} a \text{ at } z = 0)",
+        source=f"{RECTIFIED}: 'Randomized ReLU'; Xu et al. 2015, arXiv:1505.00853",
+        kink=lambda key, z: z,
+        saves="the slope of each entry, 1 or a: the derivative itself",
+    )
+
+
+softplus = elementwise(
+    "softplus",
+    lambda z: jnp.maximum(z, 0) + jnp.log1p(_decay(z)),
+    lambda y: -jnp.expm1(-y),
+    saves="y",
+    tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
+    source=f"{HIDDEN} (gradient left blank there)",
+)
+
+
+def elu(alpha: float = 1.0) -> Rule:
+    """z for z > 0, alpha (e^z - 1) below; derivative alpha at 0."""
+    alpha = positive("elu", "alpha", alpha)
+    return elementwise(
+        named("elu", alpha=alpha),
+        lambda z: jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))),
+        # from the output, y + alpha has lost the tail by z = -17
+        lambda z: jnp.where(z > 0, 1, alpha * jnp.exp(jnp.minimum(z, 0))),
+        tex=r"z \text{ if } z > 0 \text{ else } \alpha(e^z - 1), \quad y' = 1 \text{ or } "
+        r"\alpha e^z \text{ (} \alpha \text{ at } z = 0)",
+        source=MORE,
+        kink=lambda z: z if alpha != 1 else jnp.ones_like(z),
+    )
+
+
+def _finite(z: Array) -> Array:
+    """Infinities as the largest numbers, so that a product with a vanished factor is 0."""
+    return jnp.clip(z, jnp.finfo(z.dtype).min, jnp.finfo(z.dtype).max)
+
+
+def _half_decay(u: Array) -> tuple[Array, Array]:
+    """h = exp(-|u|/2) and sigma(|u|) = 1/(1 + h^2): z h h is not lost where h^2 alone vanishes."""
+    h = jnp.exp(-0.5 * jnp.abs(u))
+    return h, 1 / (1 + h * h)
+
+
+def _swish(beta: Any, z: Array) -> Array:
+    h, s = _half_decay(beta * z)
+    # sigma vanishes at -inf, where z alone would make it inf * 0
+    return jnp.where(beta * z >= 0, z * s, _finite(z) * h * (h * s))
+
+
+def _swish_slope(u: Array) -> Array:
+    """d(z sigma(beta z))/dz at u = beta z: sigma(u) (1 + u sigma(-u))."""
+    h, s = _half_decay(u)
+    u = _finite(u)
+    return jnp.where(u >= 0, s * (1 + u * h * (h * s)), h * (1 + u * s) * (h * s))
+
+
+SWISH = (
+    r"z\,\sigma(\beta z), \quad \partial y/\partial z = "
+    r"\sigma(\beta z)\,(1 + \beta z\,\sigma(-\beta z))"
+)
+
+
+def swish(beta: float = 1.0) -> Rule:
+    """z * sigmoid(beta z), for a fixed beta."""
+    beta = finite("swish", "beta", beta)
+    return elementwise(
+        named("swish", beta=beta),
+        lambda z: _swish(beta, z),
+        lambda z: _swish_slope(beta * z),
+        tex=SWISH,
+        source=f"{MORE} (its gradient holds for beta = 1 only); Ramachandran et al. 2017, "
+        "arXiv:1710.05941",
+    )
+
+
+silu = elementwise(
+    "silu",
+    lambda z: _swish(1, z),
+    _swish_slope,
+    tex=r"z\,\sigma(z), \quad y' = \sigma(z)\,(1 + z\,\sigma(-z))",
+    source=f"{MORE}: swish with beta = 1",
+)
+
+
+def _learnable_swish_fwd(beta, z):
+    beta, z = (
+        floating("learnable_swish", "beta", beta),
+        floating("learnable_swish", "z", z),
+    )
+    same_dtype("learnable_swish", z=z, beta=beta)
+    if beta.ndim > z.ndim or jnp.broadcast_shapes(beta.shape, z.shape) != z.shape:
+        raise ValueError(
+            f"learnable_swish: expected beta to broadcast to z of shape {z.shape}, "
+            f"got {beta.shape}: one beta a layer () or a channel ({z.shape[-1:]})"
+        )
+    return _swish(widen(beta), widen(z)).astype(z.dtype), (beta, z)
+
+
+def _learnable_swish_bwd(saved, dy):
+    beta, z = saved
+    g, x = widen(dy), widen(z)
+    u = widen(beta) * x
+    h, s = _half_decay(u)
+    root = _finite(x) * h * s  # x^2 alone overflows where sigma' has long vanished
+    dbeta = (g * root) * root
+    dz = g * _swish_slope(u)
+    return sum_to(dbeta, beta.shape).astype(beta.dtype), dz.astype(z.dtype)
+
+
+learnable_swish = Rule(
+    "learnable_swish",
+    _learnable_swish_fwd,
+    _learnable_swish_bwd,
+    tex=SWISH + r", \quad \partial y/\partial\beta = z^2\,\sigma(\beta z)\,\sigma(-\beta z)",
+    source=f"{MORE}; Ramachandran et al. 2017, arXiv:1710.05941 (beta learned)",
+    saves="the input z and beta",
+)
+
+
+def shifted(x: Array) -> Array:
+    """x - max(x), where an infinite largest entry is 0 too: the limit, not inf - inf."""
+    top = jnp.max(x, axis=-1, keepdims=True)
+    return jnp.where(x == top, 0, x - top)
+
+
+def first_largest(x: Array) -> Array:
+    """Where the first largest entry of each row stands."""
+    return jnp.arange(x.shape[-1]) == jnp.argmax(x, axis=-1, keepdims=True)
+
+
+def sum_without_largest(x: Array) -> Array:
+    """sum_j exp(x_j - max) - 1, whose log1p has lost nothing when one entry dominates."""
+    e = jnp.where(first_largest(x), 0, jnp.exp(shifted(x)))
+    return jnp.sum(e, axis=-1, keepdims=True)
+
+
+def _row(name: str, z: Any) -> Array:
+    z = floating(name, "z", z)
+    has_classes(name, "z", z)
+    return z
+
+
+def _softmax_fwd(z):
+    z = _row("softmax", z)
+    e = jnp.exp(shifted(widen(z)))
+    p = (e / jnp.sum(e, axis=-1, keepdims=True)).astype(z.dtype)
+    return p, p
+
+
+def _softmax_bwd(p, dy):
+    # The Jacobian's rows sum to 0, so dy may be shifted. Shifted by its entry at the largest p,
+    # that p leaves the sum, and 1 - p never cancels.
+    wide, g = widen(p), widen(dy)
+    top = jnp.argmax(wide, axis=-1, keepdims=True)
+    g = g - jnp.take_along_axis(g, top, axis=-1)
+    dz = wide * (g - jnp.sum(wide * g, axis=-1, keepdims=True))
+    return (dz.astype(dy.dtype),)
+
+
+softmax = Rule(
+    "softmax",
+    _softmax_fwd,
+    _softmax_bwd,
+    tex=r"p_i = e^{z_i} / \sum_j e^{z_j}, \quad dz_i = p_i (dp_i - \sum_j p_j\,dp_j)",
+    source="note 001, 'Output Softmax Units'; note 000, 'Logistic Regression'",
+    saves="the output p",
+)
+
+
+def log_probabilities(x: Array) -> Array:
+    """log softmax, with the largest term split off."""
+    return shifted(x) - jnp.log1p(sum_without_largest(x))
+
+
+def pull_log_probabilities(log_p: Array, g: Array) -> Array:
+    """dz_i = g_i - p_i sum(g), where for the largest p_i, 1 - p_i is -expm1(log p_i)."""
+    p = jnp.exp(log_p)
+    largest = first_largest(p)
+    others = jnp.sum(jnp.where(largest, 0, g), axis=-1, keepdims=True)
+    at_largest = -g * jnp.expm1(log_p) - p * others
+    return jnp.where(largest, at_largest, g - p * jnp.sum(g, axis=-1, keepdims=True))
+
+
+def _log_softmax_fwd(z):
+    z = _row("log_softmax", z)
+    log_p = log_probabilities(widen(z)).astype(z.dtype)
+    return log_p, log_p
+
+
+def _log_softmax_bwd(log_p, dy):
+    return (pull_log_probabilities(widen(log_p), widen(dy)).astype(dy.dtype),)
+
+
+log_softmax = Rule(
+    "log_softmax",
+    _log_softmax_fwd,
+    _log_softmax_bwd,
+    tex=r"\log p_i = z_i - \log \sum_j e^{z_j}, \quad dz_i = dy_i - p_i \sum_j dy_j",
+    source="note 001, 'Output Softmax Units'",
+    saves="the output: p is its exponential, and 1 - p = -expm1(log p) keeps every digit",
+)
+
+
+def _logsumexp_fwd(z):
+    z = _row("logsumexp", z)
+    wide = widen(z)
+    y = jnp.max(wide, axis=-1) + jnp.log1p(sum_without_largest(wide)[..., 0])
+    return y.astype(z.dtype), z
+
+
+def _logsumexp_bwd(z, dy):
+    wide = widen(z)
+    e = jnp.exp(shifted(wide))
+    p = e / jnp.sum(e, axis=-1, keepdims=True)
+    # a row of -inf stays -inf whatever one of its entries does
+    empty = jnp.max(wide, axis=-1, keepdims=True) == -jnp.inf
+    return (jnp.where(empty, 0, widen(dy)[..., None] * p).astype(z.dtype),)
+
+
+logsumexp = Rule(
+    "logsumexp",
+    _logsumexp_fwd,
+    _logsumexp_bwd,
+    tex=r"\log \sum_j e^{z_j}, \quad dz_i = p_i\,dy",
+    source="note 001, 'Output Softmax Units' (the denominator); note 004, 'Multiclass "
+    "cross-entropy loss'",
+    saves="the input z",
+)
+
+RULES = (
+    identity,
+    binary_step,
+    heaviside,
+    sigmoid,
+    tanh,
+    relu,
+    leaky_relu(),
+    absolute,
+    generalized_relu,
+    prelu,
+    randomized_relu(),
+    softplus,
+    elu(),
+    swish(),
+    learnable_swish,
+    silu,
+    softmax,
+    log_softmax,
+    logsumexp,
+)

@@ -1,0 +1,413 @@
+"""Losses: one number an example, and beside each its gradient derived by hand.
+
+Predictions come first, then targets or labels; a loss of vectors reduces the last axis, and
+leading axes are examples. Nothing is averaged over examples: the caller reduces. Half precision
+computes inside in float32 and rounds once. Integer labels outside 0 .. classes - 1 raise; under
+jit, where they cannot, that example's loss and gradient are NaN.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from manualbp._checks import (
+    Array,
+    floating,
+    has_classes,
+    integer_labels,
+    labels_below,
+    same_dtype,
+    same_shape,
+    within,
+)
+from manualbp._rule import Rule, no_cotangent, sum_to, widen
+from manualbp.activations import (
+    log_probabilities,
+    pull_log_probabilities,
+    shifted,
+    sum_without_largest,
+)
+
+SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
+BINARY = "note 004, 'Binary cross-entropy loss'"
+MULTICLASS = "note 004, 'Multiclass cross-entropy loss'"
+
+
+def _pair(name: str, first: tuple[str, Any], second: tuple[str, Any]) -> tuple[Array, Array]:
+    """Two floating arrays of one shape and dtype."""
+    arrays = {argument: floating(name, argument, x) for argument, x in (first, second)}
+    same_shape(name, **arrays)
+    same_dtype(name, **arrays)
+    a, b = arrays.values()
+    return a, b
+
+
+def _times_log(y: Array, log_p: Array) -> Array:
+    """y log p with 0 log 0 = 0: a class that cannot occur costs nothing."""
+    return jnp.where(y == 0, 0, y * jnp.where(y == 0, 0, log_p))
+
+
+# Squared errors
+
+
+def _squared(name: str, factor, tex: str, source: str) -> Rule:
+    """factor(K) * sum over the last axis of (predictions - targets)^2."""
+
+    def fwd(predictions, targets):
+        p, t = _pair(name, ("predictions", predictions), ("targets", targets))
+        has_classes(name, "predictions", p)
+        error = widen(p) - widen(t)
+        loss = factor(p.shape[-1]) * jnp.sum(error * error, axis=-1)
+        return loss.astype(p.dtype), (p, t)
+
+    def bwd(saved, dy):
+        p, t = saved
+        g = 2 * factor(p.shape[-1]) * widen(dy)[..., None]
+        dp = (g * (widen(p) - widen(t))).astype(dy.dtype)
+        return dp, -dp
+
+    return Rule(name, fwd, bwd, tex, source, saves="p and t")
+
+
+squared_error = _squared(
+    "squared_error",
+    lambda k: 1.0,
+    tex=r"\sum_k (p_k - t_k)^2, \quad dp = 2(p - t), \quad dt = -dp",
+    source=f"{SQUARED}; note 004, linear regression",
+)
+
+half_squared_error = _squared(
+    "half_squared_error",
+    lambda k: 0.5,
+    tex=r"\tfrac12 \sum_k (p_k - t_k)^2, \quad dp = p - t, \quad dt = -dp",
+    source=f"{SQUARED} ('MSE')",
+)
+
+mean_squared_error = _squared(
+    "mean_squared_error",
+    lambda k: 1.0 / k,
+    tex=r"\tfrac1K \sum_k (p_k - t_k)^2, \quad dp = \tfrac2K (p - t), \quad dt = -dp",
+    source=f"{SQUARED}, averaged over the outputs",
+)
+
+
+def _gaussian_fwd(mean, variance, targets):
+    name = "gaussian_nll"
+    m, t = _pair(name, ("mean", mean), ("targets", targets))
+    has_classes(name, "mean", m)
+    v = floating(name, "variance", variance)
+    same_dtype(name, mean=m, variance=v)
+    if v.ndim > m.ndim or jnp.broadcast_shapes(v.shape, m.shape) != m.shape:
+        raise ValueError(
+            f"{name}: expected variance to broadcast to mean of shape {m.shape}, got {v.shape}: "
+            f"give one variance (), or one an output {m.shape[-1:]}"
+        )
+    error, wide = widen(m) - widen(t), widen(v)
+    # error * (error / v) overflows later than error^2 / v
+    terms = jnp.log(wide) + math.log(2 * math.pi) + error * (error / wide)
+    return (0.5 * jnp.sum(terms, axis=-1)).astype(m.dtype), (error, wide, v)
+
+
+def _gaussian_bwd(saved, dy):
+    error, wide, v = saved
+    g = widen(dy)[..., None]
+    scaled = error / wide
+    dm = (g * scaled).astype(dy.dtype)
+    dv = sum_to(0.5 * g * (1 - error * scaled) / wide, v.shape)
+    return dm, dv.astype(v.dtype), -dm
+
+
+gaussian_nll = Rule(
+    "gaussian_nll",
+    _gaussian_fwd,
+    _gaussian_bwd,
+    tex=r"\tfrac12 \sum_k [\log 2\pi v_k + (t_k - m_k)^2 / v_k], \quad dm = (m - t)/v, \quad "
+    r"dv = \tfrac12 [1 - (m - t)^2/v]/v, \quad dt = -dm",
+    source="note 001, 'Output Units: Linear' (mean of a conditional Gaussian)",
+    saves="the error m - t and the variance",
+    validate=lambda mean, variance, targets: within(
+        "gaussian_nll",
+        "variance",
+        variance,
+        5e-324,
+        math.inf,
+        "a variance is positive: predict its logarithm and exponentiate",
+    ),
+)
+
+
+# Two classes
+
+
+def _check_binary(name: str, labels: Any) -> None:
+    within(name, "labels", labels, 0, 1, "map labels of -1 and 1 with (labels + 1) / 2")
+
+
+def _check_probabilities(name: str, probabilities: Any, labels: Any) -> None:
+    within(
+        name,
+        "probabilities",
+        probabilities,
+        0,
+        1,
+        "for scores before the sigmoid or softmax use the loss of logits",
+    )
+    _check_binary(name, labels)
+
+
+def _bce_fwd(probabilities, labels):
+    p, y = _pair("binary_cross_entropy", ("probabilities", probabilities), ("labels", labels))
+    wide, label = widen(p), widen(y)
+    loss = -_times_log(label, jnp.log(wide)) - _times_log(1 - label, jnp.log1p(-wide))
+    return loss.astype(p.dtype), (p, y)
+
+
+def _bce_bwd(saved, dy):
+    p, y = (widen(x) for x in saved)
+    # p - y is exact for soft labels near p; a hard label leaves one term, even at p = y
+    soft = (p - y) / (p * (1 - p))
+    slope = jnp.where(y == 1, -1 / p, jnp.where(y == 0, 1 / (1 - p), soft))
+    g = widen(dy)
+    dy_label = g * (jnp.log1p(-p) - jnp.log(p))
+    return (g * slope).astype(dy.dtype), dy_label.astype(dy.dtype)
+
+
+binary_cross_entropy = Rule(
+    "binary_cross_entropy",
+    _bce_fwd,
+    _bce_bwd,
+    tex=r"-[y \log p + (1 - y) \log(1 - p)], \quad dp = (p - y) / (p(1 - p)), \quad "
+    r"dy = \log(1 - p) - \log p; \; 0 \log 0 = 0",
+    source=f"{BINARY}, one observation",
+    saves="p and y",
+    validate=lambda probabilities, labels: _check_probabilities(
+        "binary_cross_entropy", probabilities, labels
+    ),
+)
+
+
+def _logit_terms(z: Array, y: Array) -> tuple[Array, Array]:
+    """The loss and its slope in z, from one exponential that cannot overflow.
+
+    -y log s(z) - (1 - y) log s(-z) = |z| (1 - y or y) + log(1 + e^-|z|), all terms positive.
+    """
+    e = jnp.exp(-jnp.abs(z))
+    towards = jnp.where(z >= 0, 1 - y, y)  # the label's weight on the other side
+    linear = jnp.where(towards == 0, 0, towards * jnp.abs(z))
+    tail = e / (1 + e)
+    return linear + jnp.log1p(e), jnp.where(z >= 0, towards - tail, tail - towards)
+
+
+def _sigmoid_bce_fwd(logits, labels):
+    z, y = _pair("sigmoid_binary_cross_entropy", ("logits", logits), ("labels", labels))
+    loss, _ = _logit_terms(widen(z), widen(y))
+    return loss.astype(z.dtype), (z, y)
+
+
+def _sigmoid_bce_bwd(saved, dy):
+    z, y = (widen(x) for x in saved)
+    _, slope = _logit_terms(z, y)
+    g = widen(dy)
+    return (g * slope).astype(dy.dtype), (-g * z).astype(dy.dtype)
+
+
+sigmoid_binary_cross_entropy = Rule(
+    "sigmoid_binary_cross_entropy",
+    _sigmoid_bce_fwd,
+    _sigmoid_bce_bwd,
+    tex=r"-y \log \sigma(z) - (1 - y) \log \sigma(-z), \quad dz = \sigma(z) - y, \quad dy = -z",
+    source=f"{BINARY}; note 003, 'For an output layer'",
+    saves="z and y",
+    validate=lambda logits, labels: _check_binary("sigmoid_binary_cross_entropy", labels),
+)
+
+
+def _logistic_fwd(logits, labels):
+    z, y = _pair("logistic_loss", ("logits", logits), ("labels", labels))
+    m = (2 * widen(y) - 1) * widen(z)
+    loss = jnp.maximum(-m, 0) + jnp.log1p(jnp.exp(-jnp.abs(m)))
+    return loss.astype(z.dtype), (z, y)
+
+
+def _logistic_bwd(saved, dy):
+    z, y = (widen(x) for x in saved)
+    sign = 2 * y - 1
+    m = sign * z
+    e = jnp.exp(-jnp.abs(m))
+    g = -widen(dy) * jnp.where(m >= 0, e, 1) / (1 + e)  # -dy sigma(-m)
+    return (g * sign).astype(dy.dtype), (2 * g * z).astype(dy.dtype)
+
+
+logistic_loss = Rule(
+    "logistic_loss",
+    _logistic_fwd,
+    _logistic_bwd,
+    tex=r"-\log \sigma((2y - 1)z), \quad dz = -(2y - 1)\,\sigma(-(2y - 1)z), \quad "
+    r"dy = -2z\,\sigma(-(2y - 1)z)",
+    source="note 001, 'Output Units: Sigmoid' (labels 0 and 1)",
+    saves="z and y",
+    validate=lambda logits, labels: _check_binary("logistic_loss", labels),
+)
+
+
+def _multilabel_fwd(logits, labels):
+    name = "multilabel_binary_cross_entropy"
+    z, y = _pair(name, ("logits", logits), ("labels", labels))
+    has_classes(name, "logits", z)
+    loss, _ = _logit_terms(widen(z), widen(y))
+    return jnp.sum(loss, axis=-1).astype(z.dtype), (z, y)
+
+
+def _multilabel_bwd(saved, dy):
+    return _sigmoid_bce_bwd(saved, dy[..., None])
+
+
+multilabel_binary_cross_entropy = Rule(
+    "multilabel_binary_cross_entropy",
+    _multilabel_fwd,
+    _multilabel_bwd,
+    tex=r"\sum_k [-y_k \log \sigma(z_k) - (1 - y_k) \log \sigma(-z_k)], \quad "
+    r"dz = \sigma(z) - y, \quad dy = -z",
+    source="note 004, 'Multi-label multi-class classification'",
+    saves="z and y",
+    validate=lambda logits, labels: _check_binary("multilabel_binary_cross_entropy", labels),
+)
+
+
+# Many classes
+
+
+def _ce_fwd(probabilities, labels):
+    p, y = _pair("cross_entropy", ("probabilities", probabilities), ("labels", labels))
+    has_classes("cross_entropy", "probabilities", p)
+    loss = -jnp.sum(_times_log(widen(y), jnp.log(widen(p))), axis=-1)
+    return loss.astype(p.dtype), (p, y)
+
+
+def _ce_bwd(saved, dy):
+    p, y = (widen(x) for x in saved)
+    g = -widen(dy)[..., None]
+    dp = jnp.where(y == 0, 0, g * (y / p))
+    return dp.astype(dy.dtype), (g * jnp.log(p)).astype(dy.dtype)
+
+
+cross_entropy = Rule(
+    "cross_entropy",
+    _ce_fwd,
+    _ce_bwd,
+    tex=r"-\sum_k y_k \log p_k, \quad dp = -y/p, \quad dy = -\log p; \; 0 \log 0 = 0",
+    source=f"{MULTICLASS}, one observation",
+    saves="p and y",
+    validate=lambda probabilities, labels: _check_probabilities(
+        "cross_entropy", probabilities, labels
+    ),
+)
+
+
+def _softmax_ce_fwd(logits, labels):
+    z, y = _pair("softmax_cross_entropy", ("logits", logits), ("labels", labels))
+    has_classes("softmax_cross_entropy", "logits", z)
+    log_p = log_probabilities(widen(z))
+    loss = -jnp.sum(_times_log(widen(y), log_p), axis=-1)
+    return loss.astype(z.dtype), (log_p, y)
+
+
+def _softmax_ce_bwd(saved, dy):
+    log_p, y = saved
+    g = -widen(dy)[..., None]
+    dz = pull_log_probabilities(log_p, g * widen(y))
+    return dz.astype(dy.dtype), (g * log_p).astype(dy.dtype)
+
+
+softmax_cross_entropy = Rule(
+    "softmax_cross_entropy",
+    _softmax_ce_fwd,
+    _softmax_ce_bwd,
+    tex=r"-\sum_k y_k \log p_k, \; p = \mathrm{softmax}(z), \quad dz = (\sum_k y_k)\,p - y, "
+    r"\quad dy = -\log p",
+    source=f"note 000, 'cross entropy' (sign corrected); {MULTICLASS}; note 003",
+    saves="log p and y: 1 - p = -expm1(log p) keeps every digit of a sure example",
+)
+
+
+def _integer_fwd(logits, labels):
+    name = "softmax_cross_entropy_with_integer_labels"
+    z = floating(name, "logits", logits)
+    has_classes(name, "logits", z)
+    labels = integer_labels(name, labels, z)
+    wide = widen(z)
+    own = labels[..., None] == jnp.arange(z.shape[-1])
+    # a label that no class has leaves no entry: NaN, not the loss of another class
+    own_shifted = jnp.sum(jnp.where(own, shifted(wide), 0), axis=-1)
+    loss = jnp.log1p(sum_without_largest(wide)[..., 0]) - own_shifted
+    loss = jnp.where(jnp.any(own, axis=-1), loss, jnp.nan)
+    return loss.astype(z.dtype), (z, labels)
+
+
+def _integer_bwd(saved, dy):
+    z, labels = saved
+    e = jnp.exp(shifted(widen(z)))
+    p = e / jnp.sum(e, axis=-1, keepdims=True)
+    own = labels[..., None] == jnp.arange(z.shape[-1])
+    others = jnp.sum(jnp.where(own, 0, p), axis=-1, keepdims=True)  # 1 - p of the label
+    slope = jnp.where(own, -others, p)
+    slope = jnp.where(jnp.any(own, axis=-1, keepdims=True), slope, jnp.nan)
+    return (widen(dy)[..., None] * slope).astype(z.dtype), no_cotangent(labels)
+
+
+softmax_cross_entropy_with_integer_labels = Rule(
+    "softmax_cross_entropy_with_integer_labels",
+    _integer_fwd,
+    _integer_bwd,
+    tex=r"\log \sum_j e^{z_j} - z_c, \quad dz_i = p_i, \; dz_c = -\sum_{j \ne c} p_j",
+    source=f"{MULTICLASS}; note 001, 'Training a Neural Network'",
+    saves="the logits and the labels",
+    validate=lambda logits, labels: labels_below(
+        "softmax_cross_entropy_with_integer_labels", labels, jnp.shape(logits)[-1]
+    ),
+)
+
+
+def _nll_fwd(log_probabilities, labels):
+    name = "negative_log_likelihood"
+    log_p = floating(name, "log_probabilities", log_probabilities)
+    has_classes(name, "log_probabilities", log_p)
+    labels = integer_labels(name, labels, log_p)
+    own = labels[..., None] == jnp.arange(log_p.shape[-1])
+    loss = -jnp.sum(jnp.where(own, log_p, 0), axis=-1)
+    return jnp.where(jnp.any(own, axis=-1), loss, jnp.nan), own
+
+
+def _nll_bwd(own, dy):
+    g = jnp.where(jnp.any(own, axis=-1), -dy, jnp.nan)[..., None]
+    labels = jnp.empty(own.shape[:-1], jnp.int32)
+    return jnp.where(own | jnp.isnan(g), g, 0), no_cotangent(labels)
+
+
+negative_log_likelihood = Rule(
+    "negative_log_likelihood",
+    _nll_fwd,
+    _nll_bwd,
+    tex=r"-\log p_c, \quad d(\log p)_i = -[i = c]",
+    source="note 001, 'Training a Neural Network - Loss Function'",
+    saves="which entry is the label's",
+    validate=lambda log_probabilities, labels: labels_below(
+        "negative_log_likelihood", labels, jnp.shape(log_probabilities)[-1]
+    ),
+)
+
+RULES = (
+    squared_error,
+    half_squared_error,
+    mean_squared_error,
+    gaussian_nll,
+    binary_cross_entropy,
+    sigmoid_binary_cross_entropy,
+    logistic_loss,
+    multilabel_binary_cross_entropy,
+    cross_entropy,
+    softmax_cross_entropy,
+    softmax_cross_entropy_with_integer_labels,
+    negative_log_likelihood,
+)

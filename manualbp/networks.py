@@ -1,0 +1,302 @@
+"""Networks: layers and activations chained, with their loss and its gradient by hand.
+
+A network is a rule, and a network with its loss is a rule; `mlp` builds both with their
+initialisation. `loss_and_grad` is one compiled function: nothing in it calls `jax.grad`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from manualbp import activations, layers, losses
+from manualbp._checks import finite_leaves, floating, is_concrete
+from manualbp._rule import Rule, argument_names, chain, elementwise, wide_dtype
+from manualbp.initializers import Initializer, glorot
+
+# How each layer keeps the weights and bias that an initialiser gives it
+_PACK: dict[Rule, Callable] = {
+    layers.dense: layers.Dense,
+    layers.dense_without_bias: lambda w, b: w,
+    layers.dense_augmented: lambda w, b: jnp.concatenate([w, b[None]]),
+}
+
+# Where a learnable activation starts: PReLU at the value of He et al. 2015, swish as silu
+_START = {
+    activations.prelu: 0.25,
+    activations.generalized_relu: 0.25,
+    activations.learnable_swish: 1.0,
+}
+
+# Saving the output alone is the least memory, and what autodiff does; it costs the tails, where
+# a(1 - a) rounds to 0: sigmoid beyond z = 17, tanh beyond |z| = 8 (float32).
+_LEAN = {
+    activations.sigmoid: elementwise(
+        "sigmoid", activations._sigmoid, lambda y: y * (1 - y), saves="y",
+        tex=activations.sigmoid.tex, source="note 001: g'(z) = g(z)(1 - g(z))",
+    ),
+    activations.tanh: elementwise(
+        "tanh", activations._tanh, lambda y: (1 - y) * (1 + y), saves="y",
+        tex=activations.tanh.tex, source="note 001: g'(z) = 1 - g(z)^2",
+    ),
+}  # fmt: skip
+
+
+def with_loss(rule: Rule, loss: Rule) -> Rule:
+    """A rule of (params, x, y): the loss of each example, and all gradients.
+
+    Args:
+      rule: a rule of (params, x), such as `chain(...)` or `network.rule`.
+      loss: a rule of (prediction, target).
+    """
+    if len(argument_names(rule)) != 2 or len(argument_names(loss)) != 2:
+        raise ValueError(
+            f"with_loss: expected a rule of (params, x) and a loss of (prediction, target), got "
+            f"{rule.name} of ({', '.join(argument_names(rule))}) and "
+            f"{loss.name} of ({', '.join(argument_names(loss))})"
+        )
+
+    def fwd(params, x, y):
+        prediction, saved = rule.fwd(params, x)
+        per_example, saved_loss = loss.fwd(prediction, y)
+        return per_example, (saved, saved_loss)
+
+    def bwd(saved, dy):
+        dprediction, dtarget = loss.bwd(saved[1], dy)
+        dparams, dx = rule.bwd(saved[0], dprediction)
+        return dparams, dx, dtarget
+
+    return Rule(
+        f"with_loss({rule.name}, {loss.name})",
+        fwd,
+        bwd,
+        tex=r"L(f(x; \theta), y)",
+        source="note 000, 'A hidden Layer'; note 001, 'Error back-propagation'",
+        saves="the residuals of the network and of the loss",
+    )
+
+
+def for_each_example(loss: Rule) -> Rule:
+    """A loss written for one example, lifted to a batch by vmap over the first axes."""
+
+    def fwd(prediction, target):
+        return jax.vmap(loss.fwd)(prediction, target)
+
+    def bwd(saved, dy):
+        # the target's gradient is not needed, and an integer's cannot pass through vmap
+        return jax.vmap(lambda s, g: loss.bwd(s, g)[0])(saved, dy), None
+
+    return Rule(loss.name, fwd, bwd, loss.tex, loss.source, saves=loss.saves)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of hand-derived rules, with its initialisation and loss. Built by `mlp`.
+
+    Attributes:
+      rule: (params, x) -> prediction, for x of shape (..., inputs).
+      loss: a rule of (prediction, target) for one example, or None.
+      widths: units a layer, inputs first.
+      start: the initialisation, a function of (key, dtype).
+      randomized: which entries of params are random draws, filled from a key at each call.
+    """
+
+    rule: Rule
+    loss: Rule | None
+    widths: tuple[int, ...]
+    start: Callable[[jax.Array, Any], tuple]
+    randomized: tuple[int, ...] = ()
+
+    def init(self, key: jax.Array, dtype: Any = jnp.float32) -> tuple:
+        """Parameters, a tuple with one entry a layer or activation, drawn from the key."""
+        return self.start(key, dtype)
+
+    def __call__(self, params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """The prediction for x of shape (..., inputs); differentiable by the hand-derived rules.
+
+        With a key, randomised activations draw their slopes (training); without, they use the
+        mean slope (test).
+        """
+        return self.rule(self._with_draws(params, key), x)
+
+    def loss_and_grad(
+        self,
+        params: Any,
+        x: jax.Array,
+        y: jax.Array,
+        key: jax.Array | None = None,
+        *,
+        reduction: Literal["mean", "sum"] = "mean",
+        check: bool = True,
+    ) -> tuple[jax.Array, Any]:
+        """The loss of a minibatch and its gradient in the parameters, by hand, compiled once.
+
+        Args:
+          params: as `init` gives them.
+          x: inputs, shape (examples, inputs).
+          y: targets, first axis the examples, as the loss wants them.
+          key: for randomised activations in training.
+          reduction: "mean" over the examples (1/m), or "sum" (note 000).
+          check: look at the values of concrete arguments too (finite parameters, labels in
+            range), before anything is compiled; shapes and dtypes are checked always.
+
+        Returns:
+          The loss, a scalar, and a gradient of the tree of params.
+
+        Raises:
+          ValueError, TypeError: naming the argument, what was expected, and the remedy.
+        """
+        loss = self._checked(params, x, y, reduction)
+        if check:
+            finite_leaves("loss_and_grad", "params", params)
+            if loss.validate is not None and is_concrete(params):
+                shape = jax.eval_shape(self.rule.fwd, self._with_draws(params, key), x)[0]
+                # only the target's values are looked at: the prediction is not computed for it
+                loss.validate(jnp.full(shape.shape, 0.5, shape.dtype), y)
+        return _loss_and_grad(self, params, x, y, key, reduction)
+
+    def _checked(self, params: Any, x: Any, y: Any, reduction: str) -> Rule:
+        """The loss, once shapes and names are known to fit."""
+        if self.loss is None:
+            raise ValueError(
+                "loss_and_grad: expected a network with a loss, got none: mlp(..., loss=...)"
+            )
+        if reduction not in ("mean", "sum"):
+            raise ValueError(
+                f"loss_and_grad: expected reduction 'mean' or 'sum', got {reduction!r}"
+            )
+        x = floating("loss_and_grad", "x", x)
+        if x.ndim != 2 or x.shape[-1] != self.widths[0]:
+            raise ValueError(
+                f"loss_and_grad: expected x of shape (examples, {self.widths[0]}), got {x.shape}: "
+                "put one example a row"
+            )
+        if x.shape[0] == 0:
+            raise ValueError(
+                "loss_and_grad: expected at least one example, got an empty batch: "
+                "skip it, its mean loss does not exist"
+            )
+        if jnp.ndim(y) == 0 or jnp.shape(y)[0] != x.shape[0]:
+            raise ValueError(
+                f"loss_and_grad: expected y with {x.shape[0]} examples to match x, "
+                f"got shape {jnp.shape(y)}"
+            )
+        return self.loss
+
+    def _with_draws(self, params: Any, key: jax.Array | None) -> Any:
+        """The parameters, with a key of its own in the place of each randomised activation."""
+        if not self.randomized:
+            return params
+        keys = (
+            [None] * len(self.randomized)
+            if key is None
+            else jax.random.split(key, len(self.randomized))
+        )
+        drawn = dict(zip(self.randomized, keys, strict=True))
+        return tuple(drawn.get(i, own) for i, own in enumerate(params))
+
+
+@functools.partial(jax.jit, static_argnames=("network", "reduction"))
+def _loss_and_grad(network, params, x, y, key, reduction):
+    """One forward and one backward pass; the gradient is contracted over the batch once."""
+    rule = with_loss(network.rule, for_each_example(network.loss))
+    per_example, saved = rule.fwd(network._with_draws(params, key), x, y)
+    weight = 1 / x.shape[0] if reduction == "mean" else 1.0
+    dparams, _, _ = rule.bwd(saved, jnp.full_like(per_example, weight))
+    for i in network.randomized:
+        dparams = (*dparams[:i], (), *dparams[i + 1 :])
+    total = jnp.sum(per_example, dtype=wide_dtype(per_example.dtype))
+    return (total * weight).astype(per_example.dtype), dparams
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    activation: Rule | Sequence[Rule] = activations.relu,
+    output: Rule = activations.identity,
+    loss: Rule | None = losses.softmax_cross_entropy_with_integer_labels,
+    layer: Rule = layers.dense,
+    init: Initializer = glorot,
+    memory: Literal["fast", "lean"] = "fast",
+) -> Network:
+    """A multilayer perceptron of any depth and widths.
+
+    Args:
+      widths: units a layer, inputs first, outputs last: (64, 32, 3) has one hidden layer.
+      activation: one for all hidden layers, or one for each. A rule of z, a learnable one
+        (`prelu`, `learnable_swish`: one parameter a layer; start it with one a channel to learn
+        one a channel), or `randomized_relu()`.
+      output: the output unit; identity leaves scores to a loss of logits, which is the accurate
+        way to use softmax and sigmoid.
+      loss: a rule of (prediction, target) for one example.
+      layer: dense, dense_without_bias or dense_augmented.
+      init: gaussian, zeros, glorot, he, or any function of (key, inputs, outputs, dtype).
+      memory: "fast" keeps what gives every digit of the derivative; "lean" keeps only the output
+        of sigmoid and tanh, as autodiff does, at the cost of their tails.
+
+    Example:
+      >>> import jax, manualbp
+      >>> network = mlp((4, 8, 3), activation=manualbp.tanh)
+      >>> params = network.init(jax.random.key(0))
+      >>> x, y = jnp.ones((5, 4)), jnp.array([0, 1, 2, 1, 0])
+      >>> loss, grads = network.loss_and_grad(params, x, y)
+      >>> jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)
+      True
+    """
+    widths = tuple(widths)
+    if len(widths) < 2 or not all(isinstance(n, int) and n > 0 for n in widths):
+        raise ValueError(
+            f"mlp: expected at least two positive integer widths, got {widths}: "
+            "inputs first, outputs last"
+        )
+    hidden = len(widths) - 2
+    chosen = (activation,) * hidden if isinstance(activation, Rule) else tuple(activation)
+    if len(chosen) != hidden:
+        raise ValueError(
+            f"mlp: expected one activation or {hidden}, one for each hidden layer of widths "
+            f"{widths}, got {len(chosen)}"
+        )
+    if memory not in ("fast", "lean"):
+        raise ValueError(f"mlp: expected memory 'fast' or 'lean', got {memory!r}")
+    if layer not in _PACK:
+        raise ValueError(
+            f"mlp: expected layer dense, dense_without_bias or dense_augmented, got {layer!r}: "
+            "chain other layers with chain(...)"
+        )
+    starts: list[Callable] = []
+    rules: list[Rule] = []
+    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        rules.append(layer)
+        starts.append(lambda key, dtype, n=inputs, m=outputs: _PACK[layer](*init(key, n, m, dtype)))
+        rule = chosen[i] if i < hidden else output
+        if i == hidden and len(argument_names(rule)) != 1:
+            raise ValueError(
+                f"mlp: expected an output unit of z alone, got {rule.name} of "
+                f"({', '.join(argument_names(rule))})"
+            )
+        rules.append(_LEAN.get(rule, rule) if memory == "lean" else rule)
+        starts.append(_activation_start(rule))
+    randomized = tuple(i for i, rule in enumerate(rules) if argument_names(rule)[0] == "key")
+    network = chain(*rules)
+
+    def start(key, dtype):
+        keys = jax.random.split(key, len(starts))
+        return tuple(begin(k, dtype) for begin, k in zip(starts, keys, strict=True))
+
+    return Network(network, loss, widths, start, randomized)
+
+
+def _activation_start(rule: Rule) -> Callable[[jax.Array, Any], Any]:
+    """What a learnable activation starts from; () for the others."""
+    arguments = argument_names(rule)
+    if len(arguments) == 1 or arguments[0] == "key":
+        return lambda key, dtype: ()
+    if rule not in _START:
+        raise ValueError(
+            f"mlp: expected an activation whose start is known, got {rule.name} of "
+            f"({', '.join(arguments)}): chain it with chain(...) and make its parameters yourself"
+        )
+    return lambda key, dtype: jnp.asarray(_START[rule], dtype)

@@ -1,0 +1,18 @@
+"""The judge: takes a rule and a definition, returns a verdict with evidence.
+
+It needs what `pip install "manualbp[verify]"` installs. Nothing in it changes a JAX setting:
+64-bit mode is entered for a block and left again.
+"""
+
+try:
+    import flint  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "manualbp.verify: expected python-flint, found none: pip install 'manualbp[verify]'"
+    ) from missing
+
+from manualbp.verify._check import assert_correct, check
+from manualbp.verify._inputs import Spec
+from manualbp.verify._report import Counterexample, Evidence, Report
+
+__all__ = ["Counterexample", "Evidence", "Report", "Spec", "assert_correct", "check"]

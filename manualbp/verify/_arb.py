@@ -1,0 +1,215 @@
+"""Real arithmetic in balls (python-flint's Arb): each number with a proven bound on its error."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import flint
+from flint import arb
+
+from manualbp.verify._interpreter import Straddles, Unsupported
+
+# A float64 constant of more than 30 significant bits (0.1, a third, log 2) stands for the real
+# number it was rounded from; one of fewer (0.5, 3, 1e6) for itself.
+_EXACT_BITS = 30
+
+
+@contextlib.contextmanager
+def precision(bits: int) -> Iterator[None]:
+    """Arb's working precision, restored on leaving."""
+    before = flint.ctx.prec
+    flint.ctx.prec = bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
+
+
+def is_nan(x: arb) -> bool:
+    return bool(x.is_nan())
+
+
+def _order(x: arb, y: arb) -> int | None:
+    """-1, 0 or 1 as x is below, equal to or above y; None beside a NaN.
+
+    Two balls that agree in every bit of midpoint and radius, hundreds of them, are one computation
+    on equal entries: a tie.
+    """
+    if x < y:
+        return -1
+    if x > y:
+        return 1
+    if x == y:
+        return 0
+    if is_nan(x) or is_nan(y):
+        return None
+    if x.mid() == y.mid() and x.rad() == y.rad():
+        return 0
+    raise Straddles(f"{x} against {y}")
+
+
+_ORDERS = {"lt": (-1,), "le": (-1, 0), "gt": (1,), "ge": (0, 1), "eq": (0,), "ne": (-1, 1, None)}
+
+
+class Arb:
+    """The arithmetic of balls, for the interpreter.
+
+    Args:
+      rounded_constants: widen each constant of a program that looks rounded to a ball that holds
+        every real number rounding to it.
+    """
+
+    name = "Arb"
+
+    def __init__(self, rounded_constants: bool = False):
+        self.rounded_constants = rounded_constants
+
+    def lift(self, x: float) -> arb:
+        return arb(x)
+
+    def constant(self, x: float) -> arb:
+        if not self.rounded_constants or not math.isfinite(x) or x == 0:
+            return arb(x)
+        mantissa = math.frexp(x)[0]
+        if (mantissa * 2**_EXACT_BITS).is_integer():
+            return arb(x)
+        return arb(x, abs(x) * 2.0**-53)
+
+    def unary(self, name: str, x: arb) -> arb:
+        function = _UNARY.get(name)
+        if function is None:
+            raise Unsupported(name)
+        return function(x)
+
+    def add(self, x: arb, y: arb) -> arb:
+        return x + y
+
+    def mul(self, x: arb, y: arb) -> arb:
+        return x * y
+
+    def sub(self, x: arb, y: arb) -> arb:
+        return x - y
+
+    def div(self, x: arb, y: arb) -> arb:
+        if y == 0:  # the limits of floats, which balls do not have
+            return arb("nan") if x == 0 or is_nan(x) else arb(_sign(x)) * arb("inf")
+        if y in (arb("inf"), arb("-inf")) and x.is_finite():
+            return arb(0)
+        return x / y
+
+    def power(self, x: arb, y: arb) -> arb:
+        return x**y
+
+    def integer_power(self, x: arb, n: int) -> arb:
+        return x**n if n >= 0 else self.div(arb(1), x**-n)
+
+    def atan2(self, y: arb, x: arb) -> arb:
+        return arb.atan2(y, x)
+
+    def maximum(self, x: arb, y: arb) -> arb:
+        return arb("nan") if is_nan(x) or is_nan(y) else x.max(y)
+
+    def minimum(self, x: arb, y: arb) -> arb:
+        return arb("nan") if is_nan(x) or is_nan(y) else x.min(y)
+
+    def compare(self, name: str, x: arb, y: arb) -> bool:
+        return _order(x, y) in _ORDERS[name]
+
+    def is_finite(self, x: arb) -> bool:
+        return bool(x.is_finite())
+
+    def integer_part(self, x: arb) -> int:
+        """Truncation toward zero."""
+        below = x.floor().unique_fmpz() if _sign(x) >= 0 else x.ceil().unique_fmpz()
+        if below is None:
+            raise Straddles(f"the integer part of {x}")
+        return int(below)
+
+
+def _sign(x: arb) -> int:
+    return _order(x, arb(0)) or 0
+
+
+def _rounded(to_integer):
+    def apply(x: arb) -> arb:
+        y = to_integer(x)
+        if not y.is_exact():
+            raise Straddles(f"the integer next to {x}")
+        return y
+
+    return apply
+
+
+def _exp(x: arb) -> arb:
+    if x == arb("-inf"):
+        return arb(0)
+    return arb("inf") if x == arb("inf") else x.exp()
+
+
+def _log(x: arb) -> arb:
+    if x == 0:
+        return arb("-inf")
+    return arb("inf") if x == arb("inf") else x.log()
+
+
+def _expm1(x: arb) -> arb:
+    if x == arb("-inf"):
+        return arb(-1)
+    return arb("inf") if x == arb("inf") else x.expm1()
+
+
+def _log1p(x: arb) -> arb:
+    if x == -1:
+        return arb("-inf")
+    return arb("inf") if x == arb("inf") else x.log1p()
+
+
+def _bounded(function, at_infinity: float, at_minus_infinity: float):
+    """A function with limits, which balls would otherwise give as the whole range."""
+
+    def apply(x: arb) -> arb:
+        if x == arb("inf"):
+            return arb(at_infinity)
+        return arb(at_minus_infinity) if x == arb("-inf") else function(x)
+
+    return apply
+
+
+def _sign_of(x: arb) -> arb:
+    return x if is_nan(x) else arb(_sign(x))
+
+
+_UNARY = {
+    "neg": lambda x: -x,
+    "abs": abs,
+    "sign": _sign_of,
+    "exp": _exp,
+    "exp2": lambda x: _exp(x * arb(2).log()),
+    "log": _log,
+    "expm1": _expm1,
+    "log1p": _log1p,
+    "logistic": _bounded(lambda x: 1 / (1 + (-x).exp()), 1, 0),
+    "tanh": _bounded(lambda x: x.tanh(), 1, -1),
+    "sinh": lambda x: x.sinh(),
+    "cosh": lambda x: x.cosh(),
+    "sin": lambda x: x.sin(),
+    "cos": lambda x: x.cos(),
+    "tan": lambda x: x.tan(),
+    "asin": lambda x: x.asin(),
+    "acos": lambda x: x.acos(),
+    "atan": lambda x: x.atan(),
+    "asinh": lambda x: x.asinh(),
+    "acosh": lambda x: x.acosh(),
+    "atanh": lambda x: x.atanh(),
+    "sqrt": lambda x: x.sqrt(),
+    "rsqrt": lambda x: x.rsqrt(),
+    "cbrt": lambda x: arb(_sign(x)) * abs(x).root(3),
+    "erf": _bounded(lambda x: x.erf(), 1, -1),
+    "erfc": _bounded(lambda x: x.erfc(), 0, 2),
+    "erf_inv": lambda x: x.erfinv(),
+    "lgamma": lambda x: abs(x.gamma()).log() if _sign(x) <= 0 else x.lgamma(),
+    "digamma": lambda x: x.digamma(),
+    "square": lambda x: x * x,
+    "floor": _rounded(lambda x: x.floor()),
+    "ceil": _rounded(lambda x: x.ceil()),
+}

@@ -1,0 +1,420 @@
+"""check: a rule and a definition go in, a verdict with evidence comes out."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from manualbp._rule import Rule
+from manualbp.verify import _diagnosis, _exact
+from manualbp.verify._contract import check_contract
+from manualbp.verify._inputs import STYLES, Spec, spec_of
+from manualbp.verify._interpreter import Straddles, Unsupported
+from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
+from manualbp.verify._reference import definition_of
+from manualbp.verify._report import Counterexample, Evidence, Report
+
+Level = Literal["quick", "standard", "full"]
+
+# points compared with autodiff, in one compiled call; points where the two disagree that exact
+# arithmetic decides; points that it decides whatever autodiff says
+_EFFORT: dict[str, tuple[int, int, int]] = {
+    "quick": (64, 8, 2),
+    "standard": (512, 24, 8),
+    "full": (4096, 96, 32),
+}
+# Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
+_TRIAGE = 1e-10
+# Digits that float64 may lose where the problem itself is well conditioned.
+_LOST = 1e-6
+
+
+def check(
+    rule: Any,
+    *args: Any,
+    definition: Callable[..., Any] | None = None,
+    argnums: int | Sequence[int] | None = None,
+    explore: bool = True,
+    level: Level = "standard",
+    seed: int = 0,
+    intended: str | None = None,
+) -> Report:
+    """Judge a hand-derived gradient against a definition.
+
+    Args:
+      rule: a Rule, a `jax.custom_vjp` function, or a pair (fwd, bwd).
+      *args: its arguments: arrays, pytrees of arrays, or `Spec`s that say shape and domain.
+      definition: the function it should be the gradient of; for a rule of this library its
+        textbook definition, for a custom_vjp function the undecorated function.
+      argnums: the arguments to differentiate; all floating ones if None.
+      explore: try other values of the same shapes; otherwise only the given ones.
+      level: "quick", "standard" or "full": how many inputs.
+      seed: of the inputs; the same seed gives the same report.
+      intended: the reason why the rule is meant not to be the gradient (a straight-through
+        estimator, say); then it passes if it is not, and fails if it is.
+
+    Returns:
+      A Report: verdict "PASS", "FAIL" or "UNDECIDED", evidence, counterexample, diagnosis.
+
+    Raises:
+      TypeError, ValueError: the question cannot be put; says what was expected and the remedy.
+
+    Example:
+      >>> import manualbp
+      >>> from manualbp.verify import Spec, check
+      >>> check(manualbp.sigmoid, Spec((3,)), level="quick").verdict
+      'PASS'
+    """
+    subject = subject_of(rule)
+    definition = _definition(rule, subject, definition)
+    if not args:
+        raise ValueError(
+            f"check: expected the arguments of {subject.name}, got none: pass arrays or Spec((3,))"
+        )
+    if level not in _EFFORT:
+        raise ValueError(f"check: expected level 'quick', 'standard' or 'full', got {level!r}")
+    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    with jax.enable_x64(True):
+        problem = problem_of(subject, definition, args, numbers)
+        report = Judge(problem, args, explore, level, seed).judge()
+    return report if intended is None else _as_intended(report, intended)
+
+
+def problem_of(
+    subject: Subject, definition: Callable, args: tuple, argnums: Sequence[int] | None = None
+) -> Problem:
+    """The problem, kept from one run to the next where only values differ: compiled once."""
+    leaves, tree = jax.tree.flatten(args, is_leaf=lambda x: x is None)
+    specs = tuple(Spec((), "none") if x is None else spec_of(x) for x in leaves)
+    return _problem(subject, definition, tree, specs, None if argnums is None else tuple(argnums))
+
+
+@functools.lru_cache(maxsize=512)
+def _problem(subject, definition, tree, specs, argnums):
+    return Problem(subject, definition, tree.unflatten(specs), argnums)
+
+
+def assert_correct(rule: Any, *args: Any, **options: Any) -> None:
+    """`check`, for a test: raises AssertionError with the report unless the verdict is PASS."""
+    report = check(rule, *args, **options)
+    if report.verdict != "PASS":
+        raise AssertionError(str(report))
+
+
+def _definition(rule: Any, subject: Subject, given: Callable | None) -> Callable[..., Any]:
+    if given is None and isinstance(rule, Rule):
+        given = definition_of(rule)
+    if given is None:
+        given = subject.definition
+    if given is None:
+        raise ValueError(
+            f"check: expected a definition for {subject.name}, got none: pass definition=, the "
+            "function in plain jax.numpy whose gradient this is"
+        )
+    if isinstance(given, Rule):
+        raise ValueError(
+            f"check: expected a definition in plain jax.numpy, got the rule {given.name}: its "
+            "derivative is hand-written too, and would be compared with itself"
+        )
+    return given
+
+
+def _as_intended(report: Report, reason: str) -> Report:
+    failed = report.verdict == "FAIL"
+    note = f"intended not to be the gradient: {reason}"
+    if not failed:
+        note += "; but nothing that differs from the gradient was found"
+    return Report(
+        report.name,
+        "PASS" if failed else "FAIL",
+        report.evidence,
+        report.counterexample,
+        report.diagnosis,
+        (*report.notes, note),
+        report.seed,
+        report.decided_by,
+    )
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An entry on which the two float64 programs do not agree."""
+
+    point: int
+    leaf: int  # -1 - k for the k-th leaf of the value
+    index: tuple
+    got: float
+    floats_expected: float
+
+
+class Judge:
+    """One run: contract, then autodiff, then exact arithmetic where they differ and elsewhere."""
+
+    def __init__(self, problem: Problem, args: tuple, explore: bool, level: Level, seed: int):
+        self.problem, self.args, self.seed = problem, args, seed
+        self.explore = explore
+        self.points, self.decide, self.always = _EFFORT[level]
+        self.evidence: list[Evidence] = []
+        self.notes: list[str] = []
+        self.decided: Counter[str] = Counter()
+
+    def judge(self) -> Report:
+        try:
+            compared = check_contract(self.problem, self.seed)
+        except ContractBroken as broken:
+            self.evidence.append(Evidence("contract", "FAIL", str(broken)))
+            return self._report("FAIL", diagnosis=_diagnosis.of_contract(broken))
+        self.evidence.append(Evidence("contract", "PASS", f"{compared} conditions hold", compared))
+        stack, cotangents = self._inputs()
+        ours, truth = jax.tree.map(np.asarray, self.problem.compiled(stack, cotangents))
+        compared, suspects = self._triage(ours, truth)
+        self.evidence.append(
+            Evidence(
+                "autodiff",
+                "PASS" if not suspects else "UNDECIDED",
+                f"{compared:,} numbers compared, {len(suspects):,} left to exact arithmetic",
+                compared,
+            )
+        )
+        return self._adjudicate(stack, cotangents, ours, suspects)
+
+    def _inputs(self) -> tuple[list, list]:
+        """A stack of points: leaves and cotangents with a leading axis."""
+        rng = np.random.default_rng(self.seed)
+        given = self.problem.given_leaves(self.args)
+        n = self.points if self.explore or given is None else 8
+        points = []
+        for i in range(n):
+            if given is not None and (i == 0 or not self.explore):
+                points.append(given)
+            else:
+                points.append(self.problem.draw(rng, STYLES[i % len(STYLES)]))
+        shape = self.problem.values_shape()
+        cotangents = [
+            self.problem.cotangents(shape, rng, "round" if i % 2 == 0 else "normal")
+            for i in range(n)
+        ]
+        return (
+            [np.stack(x) for x in zip(*points, strict=True)],
+            [np.stack(x) for x in zip(*cotangents, strict=True)],
+        )
+
+    def _triage(self, ours: Any, truth: Any) -> tuple[int, list[Suspect]]:
+        """Entries on which the float64 programs differ, the simplest points first."""
+        suspects, compared = [], 0
+        groups = [(-1 - k, a, b) for k, (a, b) in enumerate(zip(ours[0], truth[0], strict=True))]
+        groups += [(k, a, b) for k, (a, b) in enumerate(zip(ours[1], truth[1], strict=True))]
+        for leaf, got, expected in groups:
+            compared += got.size
+            with np.errstate(all="ignore"):
+                close = np.abs(got - expected) <= _TRIAGE * np.abs(expected)
+            differ = ~(close | (got == expected) | (np.isnan(got) & np.isnan(expected)))
+            for where in np.argwhere(differ):
+                point, *index = map(int, where)
+                at = tuple(map(int, where))
+                suspects.append(
+                    Suspect(point, leaf, tuple(index), float(got[at]), float(expected[at]))
+                )
+        suspects.sort(key=lambda s: (s.point % len(STYLES), s.point, s.leaf))
+        return compared, suspects
+
+    def _adjudicate(self, stack: list, cotangents: list, ours: Any, suspects: list) -> Report:
+        """Decide suspects first, then a few points whatever autodiff said."""
+        undecided: list[str] = []
+        by_point: dict[int, list[Suspect]] = {}
+        for s in suspects:
+            by_point.setdefault(s.point, []).append(s)
+        chosen = list(_spread(list(by_point), self.decide))
+        others = [p for p in range(len(cotangents[0]) if cotangents else 0) if p not in by_point]
+        chosen += others[: self.always]
+        wrong_floats: list[tuple[Suspect, _exact.Finding, list]] = []
+        for p in chosen:
+            point = [x[p] for x in (*stack, *cotangents)]
+            if not all(np.all(np.isfinite(x)) for x in point):
+                continue
+            try:
+                comparison = _exact.compare(self.problem, point)
+            except (Straddles, Unsupported) as reason:
+                undecided.append(f"{type(reason).__name__.lower()}: {reason}")
+                continue
+            for leaf, index, finding in self._entries(comparison, p, ours):
+                self.decided[finding.truth] += 1
+                if finding.verdict == "wrong":
+                    return self._failed(comparison, leaf, index, finding)
+                if finding.verdict == "undecided":
+                    self.decided["skipped"] += 1
+            for s in by_point.get(p, ()):
+                finding = self._entry(comparison, s.leaf, s.index)
+                if finding.verdict == "right" and self._lost(comparison, s, finding):
+                    wrong_floats.append((s, finding, point))
+                elif finding.verdict == "kink":
+                    self._note("at a kink the rule's value lies between the one-sided derivatives")
+                elif finding.verdict == "right" and not _close(
+                    s.floats_expected, float(_mid(finding.expected))
+                ):
+                    self._note(
+                        "autodiff of the definition is wrong here in float64, the rule is right"
+                    )
+        if wrong_floats:
+            return self._failed_floats(*wrong_floats[0])
+        decided = sum(n for truth, n in self.decided.items() if truth != "skipped")
+        decided -= self.decided["skipped"]
+        if decided <= 0 and undecided:
+            self.evidence.append(Evidence("exact", "UNDECIDED", undecided[0]))
+            return self._report("UNDECIDED")
+        compared = sum(e.compared for e in self.evidence) + decided
+        if compared == 0 or (decided <= 0 and not undecided and not self._compared_any()):
+            self.evidence.append(Evidence("exact", "UNDECIDED", "no number was compared"))
+            return self._report("UNDECIDED")
+        text = f"{decided:,} numbers decided in balls of 256 bits and more"
+        if undecided:
+            text += f"; {len(undecided)} points undecided ({undecided[0]})"
+        self.evidence.append(Evidence("exact", "PASS", text, decided))
+        return self._report("PASS")
+
+    def _compared_any(self) -> bool:
+        return any(e.compared for e in self.evidence if e.rung == "autodiff")
+
+    def _entries(
+        self, comparison: _exact.Comparison, p: int, ours: Any
+    ) -> Iterator[tuple[int, tuple, _exact.Finding]]:
+        exact = comparison.exact
+        for k, array in enumerate(exact.value):
+            for index in np.ndindex(array.shape):
+                yield -1 - k, index, comparison.value(k, index)
+        for k, array in enumerate(exact.pull):
+            for index in np.ndindex(array.shape):
+                yield k, index, comparison.gradient(k, index)
+
+    def _entry(self, comparison: _exact.Comparison, leaf: int, index: tuple) -> _exact.Finding:
+        if leaf < 0:
+            return comparison.value(-1 - leaf, index)
+        return comparison.gradient(leaf, index)
+
+    def _lost(self, comparison: _exact.Comparison, s: Suspect, finding: _exact.Finding) -> bool:
+        """Whether float64 lost digits that the problem itself has not.
+
+        The truth is moved by rounding the inputs: an error far beyond that is the arithmetic's.
+        """
+        truth = float(_mid(finding.expected))
+        if not np.isfinite(truth) or abs(truth) < 1e-290:
+            return False
+        error = abs(s.got - truth) if np.isfinite(s.got) else np.inf
+        if error <= _LOST * abs(truth):
+            return False
+        return error > 1e4 * self._spread_of(comparison, s)
+
+    def _spread_of(self, comparison: _exact.Comparison, s: Suspect) -> float:
+        """How far the exact result moves when every input moves by a rounding of float64."""
+        rng = np.random.default_rng(self.seed)
+        program = self.problem.traced.truth
+        values = len(comparison.exact.value)
+        at = -1 - s.leaf if s.leaf < 0 else values + s.leaf
+        results = []
+        for _ in range(6):
+            moved = [
+                np.nextafter(x, x + rng.choice([-1.0, 1.0], x.shape)) if x.dtype.kind == "f" else x
+                for x in comparison.point
+            ]
+            try:
+                results.append(float(_mid(_exact.run(program, moved)[at][s.index])))
+            except Straddles:
+                continue
+        finite = [r for r in results if np.isfinite(r)]
+        return max(finite) - min(finite) if len(finite) > 1 else 0.0
+
+    def _failed(
+        self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
+    ) -> Report:
+        got, expected = _number(finding.got), _number(finding.expected)
+        example = self._example(comparison.point, leaf, index, expected, got, finding.truth)
+        self.evidence.append(Evidence("exact", "FAIL", "the rule is not the gradient"))
+        return self._report(
+            "FAIL", example, _diagnosis.of_finding(self.problem, comparison, leaf, index, finding)
+        )
+
+    def _failed_floats(self, s: Suspect, finding: _exact.Finding, point: list) -> Report:
+        expected = _number(finding.expected)
+        example = self._example(point, s.leaf, s.index, expected, s.got, finding.truth)
+        self.evidence.append(
+            Evidence("exact", "FAIL", "the formula is right, its float64 arithmetic is not")
+        )
+        return self._report("FAIL", example, _diagnosis.of_floats(s.got, expected))
+
+    def _example(
+        self, point: list, leaf: int, index: tuple, expected: Any, got: float, truth: str
+    ) -> Counterexample:
+        n = len(self.problem.free)
+        args = jax.tree.map(
+            lambda x: (
+                x
+                if isinstance(x, np.ndarray)
+                else np.asarray(x)
+                if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended)
+                else x
+            ),
+            self.problem.arguments(point[:n]),
+        )
+        cotangents = point[n:]
+        one = expected if isinstance(expected, float) else np.nan
+        ulps = abs(got - one) / np.spacing(abs(one)) if np.isfinite(one) else None
+        return Counterexample(
+            args,
+            cotangents[0] if len(cotangents) == 1 else tuple(cotangents),
+            "value" if leaf < 0 else self.problem.name_of(leaf),
+            index,
+            expected,
+            got,
+            truth,
+            ulps,
+        )
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _report(
+        self, verdict: Any, example: Counterexample | None = None, diagnosis: tuple[str, ...] = ()
+    ) -> Report:
+        return Report(
+            self.problem.subject.name,
+            verdict,
+            tuple(self.evidence),
+            example,
+            diagnosis,
+            tuple(self.notes),
+            self.seed,
+            dict(self.decided),
+        )
+
+
+def _spread(points: list[int], n: int) -> Iterator[int]:
+    """At most n of the points, every style of input among them."""
+    styles = [[p for p in points if p % len(STYLES) == s] for s in range(len(STYLES))]
+    taken = 0
+    while taken < n and any(styles):
+        for group in styles:
+            if group and taken < n:
+                yield group.pop(0)
+                taken += 1
+
+
+def _mid(x: Any) -> Any:
+    return x[0] if isinstance(x, tuple) else x
+
+
+def _number(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(float(v) for v in x)
+    return float(x)
+
+
+def _close(x: float, y: float) -> bool:
+    return bool(np.isfinite(x)) and abs(x - y) <= _LOST * abs(y)
+
+
+__all__ = ["Level", "assert_correct", "check"]

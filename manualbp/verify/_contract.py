@@ -1,0 +1,161 @@
+"""Rung 1: the form of a backward pass, whatever its numbers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manualbp.verify._interpreter import is_floating
+from manualbp.verify._problem import ContractBroken, Problem, floating_leaves
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+# Two evaluations of one formula, compiled differently, in float64: contraction and reordering of
+# sums. A difference beyond it is looked at; it is no measure of correctness.
+PATHS = 1e-9
+
+
+def check_contract(problem: Problem, seed: int) -> int:
+    """Raise ContractBroken at the first finding; return how many conditions held."""
+    held = 0
+    for finding in _findings(problem, np.random.default_rng(seed)):
+        held += 1
+        if finding is not None:
+            raise finding
+    return held
+
+
+def _findings(problem: Problem, rng: np.random.Generator) -> Iterator[ContractBroken | None]:
+    for dtype in DTYPES:
+        yield from _form(problem, jnp.dtype(dtype), rng)
+    yield from _linear_and_paths(problem, rng)
+
+
+def _form(problem: Problem, dtype: Any, rng: np.random.Generator) -> Iterator:
+    """Trees, shapes and dtypes in one dtype, found by tracing: nothing is compiled."""
+    found: list[ContractBroken | None] = []
+
+    def trace(leaves):
+        args = problem.arguments(leaves)
+        y = problem.subject.forward(*args)
+        found.extend(_same_form("value", y, jax.eval_shape(problem.definition, *args)))
+        if any(found):
+            return
+        shape = jax.eval_shape(lambda: y)
+        ones = [jnp.ones(x.shape, x.dtype) for x in floating_leaves(y)]
+        given = problem.subject.backward(args, problem._dy(shape, ones))
+        problem._flat_cotangents(args, given)
+        found.append(None)
+        for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
+            found.extend(_cotangent_form(f"argument {i}", arg, cotangent))
+
+    try:
+        jax.eval_shape(trace, problem.draw(rng, "normal", dtype))
+    except ContractBroken as broken:
+        found.append(broken)
+    yield from found
+
+
+def _same_form(what: str, got: Any, expected: Any) -> Iterator[ContractBroken | None]:
+    found, tree = jax.tree.flatten(got)
+    wanted, other = jax.tree.flatten(expected)
+    if tree != other:
+        yield ContractBroken("structure", f"expected a {what} of tree {other}, got {tree}")
+        return
+    for a, b in zip(found, wanted, strict=True):
+        if jnp.shape(a) != b.shape:
+            yield ContractBroken(
+                "shape", f"expected a {what} of shape {b.shape}, got {jnp.shape(a)}"
+            )
+        elif jnp.result_type(a) != b.dtype:
+            yield ContractBroken(
+                "dtype", f"expected a {what} of dtype {b.dtype}, got {jnp.result_type(a)}"
+            )
+        yield None
+
+
+def _cotangent_form(what: str, arg: Any, cotangent: Any) -> Iterator[ContractBroken | None]:
+    """Shape and dtype of each leaf; float0, None or nothing for what has no gradient."""
+    if cotangent is None or arg is None:
+        yield None
+        return
+    none = lambda x: x is None  # noqa: E731
+    for a, c in zip(
+        jax.tree.leaves(arg, is_leaf=none), jax.tree.leaves(cotangent, is_leaf=none), strict=True
+    ):
+        if c is None or a is None:
+            continue
+        shape, dtype = jnp.shape(a), jnp.result_type(a)
+        if jnp.shape(c) != shape:
+            yield ContractBroken(
+                "shape",
+                f"expected the cotangent of {what} to have shape {shape}, got {jnp.shape(c)}",
+            )
+        elif is_floating(dtype) and jnp.result_type(c) != dtype:
+            yield ContractBroken(
+                "dtype",
+                f"expected the cotangent of {what} to have dtype {dtype}, got {jnp.result_type(c)}",
+            )
+        elif not is_floating(dtype) and c.dtype != jax.dtypes.float0:
+            yield ContractBroken(
+                "dtype",
+                f"expected the cotangent of {what}, of {dtype}, to have "
+                f"dtype float0, got {c.dtype}: return None or float0 zeros",
+            )
+        yield None
+
+
+def _linear_and_paths(problem: Problem, rng: np.random.Generator) -> Iterator:
+    """Linearity in the cotangent; and jit, vmap and scan give what the eager call gives."""
+    points = [problem.draw(rng, "normal") for _ in range(2)]
+    shape = problem.values_shape()
+    dys = [problem.cotangents(shape, rng, "normal") for _ in points]
+    flipped = [c * np.resize([1.0, -1.0, 2.0], c.shape) for c in dys[0]]
+    scaled = [[c * factor for c in dys[0]] for factor in (0.0, *_FACTORS)]
+    xs = [points[0], points[1], *[points[0]] * (2 + len(_FACTORS))]
+    ds = [dys[0], dys[1], flipped, *scaled]
+    stacked = [[jnp.asarray(np.stack(x)) for x in zip(*group, strict=True)] for group in (xs, ds)]
+    vmapped, scanned = problem.compiled_paths(*stacked)
+    rows = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], vmapped) for i in range(len(xs))]
+    yield from _linear(*(row[1] for row in (rows[0], *rows[2:])))
+    for call in ("the eager call", "a second eager call"):
+        eager = problem.ours([jnp.asarray(x) for x in xs[0]], [jnp.asarray(x) for x in ds[0]])
+        yield from _agree(f"vmap under jit differs from {call}", eager, rows[0])
+    yield from _agree("scan under jit differs from vmap", vmapped, scanned)
+
+
+_FACTORS = (2.0, -1.0, 2.0**-6)
+
+
+def _linear(once: list, flipped: list, zero: list, *scaled: list) -> Iterator:
+    """Zero to zero, powers of two exactly, and another cotangent another result."""
+    if any(np.any(x != 0) for x in zero):
+        yield ContractBroken("linearity", "a zero cotangent must give exactly zero")
+    yield None
+    for factor, results in zip(_FACTORS, scaled, strict=True):
+        for x, y in zip(once, results, strict=True):
+            if not np.allclose(y, factor * x, rtol=1e-14, atol=0, equal_nan=True):
+                yield ContractBroken(
+                    "linearity",
+                    "the gradient must be linear in the cotangent: "
+                    f"{factor:g} times dy did not give {factor:g} times the "
+                    "result",
+                )
+            yield None
+    nothing = not any(np.any(x != 0) for x in once)
+    if not nothing and all(map(np.array_equal, once, flipped)):
+        yield ContractBroken("cotangent", "the gradient ignores the incoming cotangent")
+    yield None
+
+
+def _agree(path: str, want: Any, got: Any) -> Iterator[ContractBroken | None]:
+    for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        scale = np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
+        if a.shape != b.shape or not np.allclose(
+            a, b, rtol=PATHS, atol=PATHS * 1e-3 * scale, equal_nan=True
+        ):
+            yield ContractBroken("paths", path)
+        yield None

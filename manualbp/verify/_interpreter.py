@@ -1,0 +1,443 @@
+"""A jaxpr interpreter with the arithmetic as a parameter.
+
+A program traced by JAX is run again over other numbers: balls, expressions, whatever an
+arithmetic offers. Floating values are NumPy arrays of such numbers; integers and booleans stay
+what they are. Pure data movement runs the primitive itself on an array of positions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+
+class Unsupported(Exception):
+    """A primitive that has no form in this arithmetic."""
+
+
+class Straddles(Exception):
+    """A comparison that the precision at hand does not decide."""
+
+
+class Arithmetic(Protocol):
+    """What the interpreter asks of numbers."""
+
+    name: str
+
+    def lift(self, x: float) -> Any: ...
+    def constant(self, x: float) -> Any: ...
+    def unary(self, name: str, x: Any) -> Any: ...
+    def add(self, x: Any, y: Any) -> Any: ...
+    def mul(self, x: Any, y: Any) -> Any: ...
+    def sub(self, x: Any, y: Any) -> Any: ...
+    def div(self, x: Any, y: Any) -> Any: ...
+    def power(self, x: Any, y: Any) -> Any: ...
+    def integer_power(self, x: Any, n: int) -> Any: ...
+    def atan2(self, y: Any, x: Any) -> Any: ...
+    def maximum(self, x: Any, y: Any) -> Any: ...
+    def minimum(self, x: Any, y: Any) -> Any: ...
+    def compare(self, name: str, x: Any, y: Any) -> bool: ...
+    def is_finite(self, x: Any) -> bool: ...
+    def integer_part(self, x: Any) -> int: ...
+
+
+def is_floating(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def lift(x: Any, number: Callable[[float], Any]) -> Any:
+    """An array as numbers of the arithmetic where it is floating, as it is otherwise."""
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        x = np.asarray(x)
+        dtype = x.dtype
+    if dtype == jax.dtypes.float0 or not is_floating(dtype):
+        return x
+    flat = [number(float(v)) for v in np.asarray(x, dtype=np.float64).ravel()]
+    return _array(flat, np.shape(x))
+
+
+def _array(numbers: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
+    out = np.empty(len(numbers), dtype=object)
+    out[:] = numbers
+    return out.reshape(tuple(shape))
+
+
+def evaluate(
+    closed: core.ClosedJaxpr, arguments: Sequence[Any], arithmetic: Arithmetic
+) -> list[Any]:
+    """The results of the program for arguments already lifted.
+
+    Raises:
+      Unsupported: a primitive without a form in this arithmetic, named.
+      Straddles: a comparison that is not decided at this precision.
+    """
+    consts = [lift(c, arithmetic.constant) for c in closed.consts]
+    return _run(closed.jaxpr, consts, arguments, arithmetic)
+
+
+def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arithmetic) -> list[Any]:
+    values: dict[Any, Any] = {}
+
+    def read(atom: Any) -> Any:
+        if isinstance(atom, core.Literal):
+            value = np.asarray(atom.val, atom.aval.dtype)
+            return lift(value, ar.constant)
+        return values[atom]
+
+    values.update(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, arguments, strict=True))
+    for eqn in jaxpr.eqns:
+        results = _equation(eqn, [read(v) for v in eqn.invars], ar)
+        values.update(zip(eqn.outvars, results, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
+    name = eqn.primitive.name
+    if name in _CALLS:
+        inner = eqn.params[_CALLS[name]]
+        if isinstance(inner, core.ClosedJaxpr):
+            return evaluate(inner, xs, ar)
+        return _run(inner, (), xs, ar)
+    if name in _CONTROL:
+        return _CONTROL[name](eqn, xs, ar)
+    if not any(is_floating(v.aval.dtype) for v in eqn.invars):
+        return [lift(y, ar.constant) for y in _bind(eqn, xs)]
+    if name in _MOVES:
+        return _move(eqn, xs, ar)
+    rule = _RULES.get(name)
+    if rule is None:
+        out = _each(lambda x: ar.unary(name, x), xs[0])
+        if len(xs) != 1:
+            raise Unsupported(name)
+        return [out]
+    out = rule(eqn, xs, ar)
+    return out if isinstance(out, list) else [out]
+
+
+def _bind(eqn: Any, xs: list[Any], **changed: Any) -> list[Any]:
+    """The primitive itself, on integers, booleans and keys."""
+    native = [jnp.asarray(x) if isinstance(x, np.ndarray | np.generic) else x for x in xs]
+    out = eqn.primitive.bind(*native, **{**eqn.params, **changed})
+    outs = out if eqn.primitive.multiple_results else [out]
+    keys = jax.dtypes.extended
+    return [y if jax.dtypes.issubdtype(y.dtype, keys) else np.asarray(y) for y in outs]
+
+
+def _move(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
+    """Data movement: the primitive moves positions, and numbers follow."""
+    pool: list[Any] = []
+    positions = []
+    for x, v in zip(xs, eqn.invars, strict=True):
+        if is_floating(v.aval.dtype):
+            places = np.arange(len(pool), len(pool) + x.size, dtype=np.float64)
+            positions.append(places.reshape(x.shape))
+            pool.extend(x.ravel())
+        else:
+            positions.append(x)
+    numbers = np.empty(len(pool) + 1, dtype=object)
+    numbers[:-1] = pool
+    numbers[-1] = ar.lift(float("nan"))  # what a gather out of bounds fills in
+    changed = {"fill_value": -1.0} if eqn.params.get("fill_value") is not None else {}
+    results = []
+    for moved in _bind(eqn, positions, **changed):
+        outside = ~((moved >= 0) & (moved < len(pool)))
+        results.append(numbers[np.where(outside, len(pool), moved).astype(int)])
+    return results
+
+
+def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    out = np.frompyfunc(function, len(arrays), 1)(*arrays)
+    return out if isinstance(out, np.ndarray) else _array([out], ())
+
+
+def _each_bool(function: Callable[..., bool], *arrays: np.ndarray) -> np.ndarray:
+    return np.asarray(np.frompyfunc(function, len(arrays), 1)(*arrays), dtype=bool)
+
+
+# One function a primitive: (equation, values, arithmetic) -> result
+
+
+def _binary(method: str) -> Callable[..., Any]:
+    return lambda eqn, xs, ar: _each(getattr(ar, method), *xs)
+
+
+def _compare(name: str) -> Callable[..., Any]:
+    return lambda eqn, xs, ar: _each_bool(lambda x, y: ar.compare(name, x, y), *xs)
+
+
+def _fold(array: np.ndarray, axes: Sequence[int], function: Callable, start: Any) -> np.ndarray:
+    """Reduce over axes, in order."""
+    kept = [i for i in range(array.ndim) if i not in axes]
+    shape = [array.shape[i] for i in kept]
+    columns = array.transpose(*kept, *axes).reshape(int(np.prod(shape)), -1)
+    results = []
+    for column in columns:
+        total = start
+        for x in column:
+            total = x if total is None else function(total, x)
+        results.append(total)
+    return _array(results, shape)
+
+
+def _reduce(method: str, start: float | None) -> Callable[..., Any]:
+    def apply(eqn, xs, ar):
+        first = ar.lift(start) if start is not None else None
+        return _fold(xs[0], eqn.params["axes"], getattr(ar, method), first)
+
+    return apply
+
+
+def _argmax(sign: str) -> Callable[..., Any]:
+    def apply(eqn, xs, ar):
+        (axis,) = eqn.params["axes"]
+        moved = np.moveaxis(xs[0], axis, -1)
+        best = []
+        for row in moved.reshape(-1, moved.shape[-1]):
+            top = 0
+            for i in range(1, len(row)):
+                if ar.compare(sign, row[i], row[top]):
+                    top = i
+            best.append(top)
+        return np.asarray(best, eqn.params["index_dtype"]).reshape(moved.shape[:-1])
+
+    return apply
+
+
+def _cumulative(method: str) -> Callable[..., Any]:
+    def apply(eqn, xs, ar):
+        axis, reverse = eqn.params["axis"], eqn.params["reverse"]
+        x = np.flip(xs[0], axis) if reverse else xs[0]
+        rows = np.moveaxis(x, axis, 0).copy()
+        for i in range(1, len(rows)):
+            rows[i] = _each(getattr(ar, method), rows[i - 1], rows[i])
+        out = np.moveaxis(rows, 0, axis)
+        return np.flip(out, axis) if reverse else out
+
+    return apply
+
+
+def _dot_general(eqn, xs, ar):
+    (contract_a, contract_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
+    a, b = xs
+    free_a = [i for i in range(a.ndim) if i not in (*contract_a, *batch_a)]
+    free_b = [i for i in range(b.ndim) if i not in (*contract_b, *batch_b)]
+    batch = [a.shape[i] for i in batch_a]
+    inner = int(np.prod([a.shape[i] for i in contract_a]))
+    rows, columns = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
+    left = a.transpose(*batch_a, *free_a, *contract_a).reshape(
+        int(np.prod(batch)), int(np.prod(rows)), inner
+    )
+    right = b.transpose(*batch_b, *free_b, *contract_b).reshape(
+        int(np.prod(batch)), int(np.prod(columns)), inner
+    )
+    out = []
+    for matrix, other in zip(left, right, strict=True):
+        for row in matrix:
+            for column in other:
+                total = ar.lift(0.0)
+                for x, y in zip(row, column, strict=True):
+                    total = ar.add(total, ar.mul(x, y))
+                out.append(total)
+    return _array(out, [*batch, *rows, *columns])
+
+
+def _select_n(eqn, xs, ar):
+    which, *cases = xs
+    chosen = np.broadcast_to(np.asarray(which).astype(int), cases[0].shape)
+    return (
+        np.choose(chosen, cases)
+        if len(cases) <= 32
+        else _array([cases[k].ravel()[i] for i, k in enumerate(chosen.ravel())], cases[0].shape)
+    )
+
+
+def _clamp(eqn, xs, ar):
+    low, x, high = xs
+    return _each(ar.minimum, _each(ar.maximum, x, low), high)
+
+
+def _convert(eqn, xs, ar):
+    new = eqn.params["new_dtype"]
+    if is_floating(new):
+        return xs[0]  # a rounding, which real arithmetic does not have
+    if new == bool:
+        zero = ar.lift(0.0)
+        return _each_bool(lambda x: ar.compare("ne", x, zero), xs[0])
+    return np.asarray(_each(ar.integer_part, xs[0]), dtype=new)
+
+
+def _integer_pow(eqn, xs, ar):
+    return _each(lambda x: ar.integer_power(x, eqn.params["y"]), xs[0])
+
+
+def _pow(eqn, xs, ar):
+    base, exponent = xs
+    if not is_floating(eqn.invars[1].aval.dtype):
+        return _each(lambda x, n: ar.integer_power(x, int(n)), base, np.asarray(exponent))
+    return _each(ar.power, base, exponent)
+
+
+def _scatter_add(eqn, xs, ar):
+    """Each update is added where the primitive would put its position."""
+    operand, indices, updates = xs
+    out = operand.copy().ravel()
+    for i, update in enumerate(updates.ravel()):
+        one = np.zeros(updates.size)
+        one[i] = 1
+        zeros = np.zeros(operand.shape)
+        (hit,) = _bind(eqn, [zeros, indices, one.reshape(updates.shape)])
+        for j in np.flatnonzero(hit):
+            out[j] = ar.add(out[j], update)
+    return out.reshape(operand.shape)
+
+
+def _sort(eqn, xs, ar):
+    axis, keys = eqn.params["dimension"], eqn.params["num_keys"]
+    moved = [np.moveaxis(x, axis, -1) for x in xs]
+    shape = moved[0].shape
+    rows = [m.reshape(-1, shape[-1]) for m in moved]
+    out = [np.empty_like(r) for r in rows]
+    for r in range(rows[0].shape[0]):
+        order: list[int] = []
+        for i in range(shape[-1]):  # insertion keeps equal entries in order
+            at = len(order)
+            while at > 0 and _before(rows, keys, r, i, order[at - 1], ar):
+                at -= 1
+            order.insert(at, i)
+        for target, source in zip(out, rows, strict=True):
+            target[r] = source[r][order]
+    return [np.moveaxis(o.reshape(shape), -1, axis) for o in out]
+
+
+def _before(rows, keys, r, i, j, ar) -> bool:
+    for k in range(keys):
+        x, y = rows[k][r][i], rows[k][r][j]
+        exact = rows[k].dtype != object
+        if (x < y) if exact else ar.compare("lt", x, y):
+            return True
+        if (y < x) if exact else ar.compare("lt", y, x):
+            return False
+    return False
+
+
+def _cond(eqn, xs, ar):
+    index, *operands = xs
+    branch = int(np.clip(int(index), 0, len(eqn.params["branches"]) - 1))
+    return evaluate(eqn.params["branches"][branch], operands, ar)
+
+
+def _while(eqn, xs, ar):
+    p = eqn.params
+    n, m = p["cond_nconsts"], p["body_nconsts"]
+    cond_consts, body_consts, carry = xs[:n], xs[n : n + m], xs[n + m :]
+    for _ in range(_MOST_STEPS):
+        (go,) = evaluate(p["cond_jaxpr"], [*cond_consts, *carry], ar)
+        if not bool(go):
+            return carry
+        carry = evaluate(p["body_jaxpr"], [*body_consts, *carry], ar)
+    raise Unsupported(f"while, after {_MOST_STEPS} steps")
+
+
+def _scan(eqn, xs, ar):
+    p = eqn.params
+    n, m, length = p["num_consts"], p["num_carry"], p["length"]
+    consts, carry, stacked = xs[:n], xs[n : n + m], xs[n + m :]
+    steps = range(length - 1, -1, -1) if p["reverse"] else range(length)
+    rows: list[list[Any]] = [[] for _ in eqn.outvars[m:]]
+    for i in steps:
+        out = evaluate(p["jaxpr"], [*consts, *carry, *(x[i] for x in map(_as_array, stacked))], ar)
+        carry = [_as_array(x) for x in out[:m]]
+        for row, y in zip(rows, out[m:], strict=True):
+            row.append(_as_array(y))
+    if p["reverse"]:
+        rows = [row[::-1] for row in rows]
+    results = []
+    for row, v in zip(rows, eqn.outvars[m:], strict=True):
+        if is_floating(v.aval.dtype):
+            flat = [number for y in row for number in y.ravel()]
+            results.append(_array(flat, v.aval.shape))
+        else:
+            results.append(np.asarray(row, v.aval.dtype).reshape(v.aval.shape))
+    return [*carry, *results]
+
+
+def _as_array(x: Any) -> np.ndarray:
+    return x if isinstance(x, np.ndarray) else _array([x], ())
+
+
+_MOST_STEPS = 10_000
+
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "custom_lin": "jaxpr",
+}
+
+_CONTROL: dict[str, Callable[..., list[Any]]] = {"cond": _cond, "while": _while, "scan": _scan}
+
+_MOVES = {
+    "broadcast_in_dim",
+    "concatenate",
+    "dynamic_slice",
+    "dynamic_update_slice",
+    "expand_dims",
+    "gather",
+    "pad",
+    "reshape",
+    "rev",
+    "scatter",
+    "slice",
+    "split",
+    "squeeze",
+    "transpose",
+}
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "add": _binary("add"),
+    "add_any": _binary("add"),
+    "mul": _binary("mul"),
+    "sub": _binary("sub"),
+    "div": _binary("div"),
+    "max": _binary("maximum"),
+    "min": _binary("minimum"),
+    "atan2": _binary("atan2"),
+    **{name: _compare(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
+    "reduce_sum": _reduce("add", 0.0),
+    "reduce_prod": _reduce("mul", 1.0),
+    "reduce_max": _reduce("maximum", None),
+    "reduce_min": _reduce("minimum", None),
+    "argmax": _argmax("gt"),
+    "argmin": _argmax("lt"),
+    "cumsum": _cumulative("add"),
+    "cumprod": _cumulative("mul"),
+    "cummax": _cumulative("maximum"),
+    "cummin": _cumulative("minimum"),
+    "dot_general": _dot_general,
+    "select_n": _select_n,
+    "clamp": _clamp,
+    "convert_element_type": _convert,
+    "integer_pow": _integer_pow,
+    "pow": _pow,
+    "scatter-add": _scatter_add,
+    "scatter_add": _scatter_add,
+    "sort": _sort,
+    "is_finite": lambda eqn, xs, ar: _each_bool(ar.is_finite, xs[0]),
+    "copy": lambda eqn, xs, ar: xs[0],
+    "copy_p": lambda eqn, xs, ar: xs[0],
+    "reduce_precision": lambda eqn, xs, ar: xs[0],
+    "stop_gradient": lambda eqn, xs, ar: xs[0],
+    "optimization_barrier": lambda eqn, xs, ar: list(xs),
+}

@@ -1,0 +1,128 @@
+"""What the judge says: a verdict, its evidence, and where a rule fails, a lesson."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Verdict = Literal["PASS", "FAIL", "UNDECIDED"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one rung of the ladder found.
+
+    Attributes:
+      rung: "contract", "autodiff" or "exact".
+      verdict: of this rung.
+      text: one line.
+      compared: how many numbers it compared.
+    """
+
+    rung: str
+    verdict: Verdict
+    text: str
+    compared: int = 0
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """An input at which the rule is wrong.
+
+    Attributes:
+      args: the arguments, as arrays.
+      cotangent: of the value: dy.
+      argument: which result is wrong: "value", or the argument whose gradient it is.
+      index: of the wrong entry.
+      expected: the truth there; at a kink, the two one-sided derivatives.
+      got: what the rule gives.
+      truth: what decided: "autodiff" or "difference quotients".
+      ulps: the error in units in the last place of the expected number, in the rule's dtype.
+    """
+
+    args: tuple
+    cotangent: Any
+    argument: str
+    index: tuple
+    expected: Any
+    got: float
+    truth: str
+    ulps: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The judgement of one rule.
+
+    Attributes:
+      name: of the rule.
+      verdict: PASS, FAIL or UNDECIDED.
+      evidence: one entry a rung.
+      counterexample: where it fails, if it does.
+      diagnosis: the kind of bug, in words.
+      notes: what is worth knowing of a pass too: kinks met, autodiff itself wrong.
+      seed: that repeats the run.
+      decided_by: how many entries each truth decided.
+    """
+
+    name: str
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    counterexample: Counterexample | None = None
+    diagnosis: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+    decided_by: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in Python's own types, ready for json."""
+        return _plain(asdict(self))
+
+    def __str__(self) -> str:
+        lines = [f"{self.verdict}  {self.name}  (seed {self.seed})"]
+        lines += [f"  {e.rung:<9} {e.verdict:<10} {e.text}" for e in self.evidence]
+        if self.counterexample is not None:
+            lines += _render(self.counterexample)
+        lines += [f"  diagnosis: {line}" for line in self.diagnosis]
+        lines += [f"  note: {line}" for line in self.notes]
+        return "\n".join(lines)
+
+
+def _render(c: Counterexample) -> list[str]:
+    lines = ["  counterexample"]
+    lines += [f"    argument {i} = {_source(a)}" for i, a in enumerate(c.args)]
+    lines.append(f"    cotangent  = {_source(c.cotangent)}")
+    what = "value" if c.argument == "value" else f"gradient of {c.argument}"
+    at = "" if c.index == () else f" at index {c.index}"
+    expected = (
+        f"between {c.expected[0]:.9g} and {c.expected[1]:.9g}"
+        if isinstance(c.expected, tuple)
+        else f"{c.expected:.9g}"
+    )
+    error = "" if c.ulps is None or not np.isfinite(c.ulps) else f"  ({c.ulps:.2g} ULP)"
+    lines.append(f"    {what}{at}: expected {expected} ({c.truth}), got {c.got:.9g}{error}")
+    return lines
+
+
+def _source(x: Any) -> str:
+    """An array, or a tree of them, as Python would write it."""
+    if isinstance(x, tuple | list):
+        body = ", ".join(map(_source, x))
+        return f"({body}{',' if len(x) == 1 else ''})"
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{k!r}: {_source(v)}" for k, v in x.items()) + "}"
+    if isinstance(x, np.ndarray):
+        return repr(x.tolist())
+    return repr(x)
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {str(k): _plain(v) for k, v in x.items()}
+    if isinstance(x, tuple | list):
+        return [_plain(v) for v in x]
+    if isinstance(x, np.ndarray):
+        return x.tolist()
+    if isinstance(x, np.generic):
+        return x.item()
+    return x if isinstance(x, str | int | float | bool | None) else repr(x)
