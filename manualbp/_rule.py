@@ -211,10 +211,11 @@ def chain(*rules: Rule) -> Rule:
     def bwd(saved, dy):
         return backward(saved, dy)[1:]
 
-    composed = (forward, backward) if any(has_params) else (fwd, bwd)
+    with_params = any(has_params)
     return Rule(
         name,
-        *composed,
+        forward if with_params else fwd,
+        backward if with_params else bwd,
         tex=r"y = f_n(\cdots f_1(x)), \quad dx_i = (\partial f_i / \partial x_i)^T dx_{i+1}",
         source="note 001, 'Informal Derivation: Application of Chain Rule'; note 000, "
         "'Earlier Layers'",

@@ -22,12 +22,7 @@ from manualbp._checks import (
     within,
 )
 from manualbp._rule import Rule, no_cotangent, sum_to, widen
-from manualbp.activations import (
-    log_probabilities,
-    pull_log_probabilities,
-    shifted,
-    sum_without_largest,
-)
+from manualbp.activations import log_probabilities, pull_log_probabilities
 
 SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
 BINARY = "note 004, 'Binary cross-entropy loss'"
@@ -234,9 +229,10 @@ def _logistic_bwd(saved, dy):
     z, y = (widen(x) for x in saved)
     sign = 2 * y - 1
     m = sign * z
-    e = jnp.exp(-jnp.abs(m))
-    g = -widen(dy) * jnp.where(m >= 0, e, 1) / (1 + e)  # -dy sigma(-m)
-    return (g * sign).astype(dy.dtype), (2 * g * z).astype(dy.dtype)
+    h = jnp.exp(-0.5 * jnp.abs(m))  # z h h is not lost where h^2 alone vanishes
+    s = jnp.where(m >= 0, h, 1) / (1 + h * h)
+    g = -widen(dy) * jnp.where(m >= 0, h, 1)  # g s = -dy sigma(-m)
+    return (g * sign * s).astype(dy.dtype), (2 * g * z * s).astype(dy.dtype)
 
 
 logistic_loss = Rule(
@@ -338,22 +334,23 @@ def _integer_fwd(logits, labels):
     labels = integer_labels(name, labels, z)
     wide = widen(z)
     own = labels[..., None] == jnp.arange(z.shape[-1])
+    largest = jnp.max(wide, axis=-1, keepdims=True)
+    e = jnp.exp(jnp.where(wide == largest, 0, wide - largest))
+    others = jnp.sum(jnp.where(own, 0, e), axis=-1, keepdims=True)
     # a label that no class has leaves no entry: NaN, not the loss of another class
-    own_shifted = jnp.sum(jnp.where(own, shifted(wide), 0), axis=-1)
-    loss = jnp.log1p(sum_without_largest(wide)[..., 0]) - own_shifted
-    loss = jnp.where(jnp.any(own, axis=-1), loss, jnp.nan)
-    return loss.astype(z.dtype), (z, labels)
+    z_own = jnp.sum(jnp.where(own, wide, 0), axis=-1, keepdims=True)
+    e_own = jnp.exp(jnp.where(z_own == largest, 0, z_own - largest))
+    known = (labels >= 0) & (labels < z.shape[-1])
+    # where the label leads, e_own is 1 and log1p(others) has lost nothing
+    loss = jnp.where(z_own == largest, 0, largest - z_own) + jnp.log1p(others + (e_own - 1))
+    loss = jnp.where(known, loss[..., 0], jnp.nan)
+    total = jnp.where(known[..., None], others + e_own, jnp.nan)
+    return loss.astype(z.dtype), (jnp.where(own, -others, e) / total, labels)
 
 
 def _integer_bwd(saved, dy):
-    z, labels = saved
-    e = jnp.exp(shifted(widen(z)))
-    p = e / jnp.sum(e, axis=-1, keepdims=True)
-    own = labels[..., None] == jnp.arange(z.shape[-1])
-    others = jnp.sum(jnp.where(own, 0, p), axis=-1, keepdims=True)  # 1 - p of the label
-    slope = jnp.where(own, -others, p)
-    slope = jnp.where(jnp.any(own, axis=-1, keepdims=True), slope, jnp.nan)
-    return (widen(dy)[..., None] * slope).astype(z.dtype), no_cotangent(labels)
+    slope, labels = saved
+    return (widen(dy)[..., None] * slope).astype(dy.dtype), no_cotangent(labels)
 
 
 softmax_cross_entropy_with_integer_labels = Rule(
@@ -362,7 +359,7 @@ softmax_cross_entropy_with_integer_labels = Rule(
     _integer_bwd,
     tex=r"\log \sum_j e^{z_j} - z_c, \quad dz_i = p_i, \; dz_c = -\sum_{j \ne c} p_j",
     source=f"{MULTICLASS}; note 001, 'Training a Neural Network'",
-    saves="the logits and the labels",
+    saves="the gradient itself: p, with 1 - p of the label as the sum of the others",
     validate=lambda logits, labels: labels_below(
         "softmax_cross_entropy_with_integer_labels", labels, jnp.shape(logits)[-1]
     ),

@@ -5,6 +5,7 @@ initialisation. `loss_and_grad` is one compiled function: nothing in it calls `j
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,7 +40,7 @@ _LEAN = {
         tex=activations.sigmoid.tex, source="note 001: g'(z) = g(z)(1 - g(z))",
     ),
     activations.tanh: elementwise(
-        "tanh", activations._tanh, lambda y: (1 - y) * (1 + y), saves="y",
+        "tanh", jnp.tanh, lambda y: (1 - y) * (1 + y), saves="y",
         tex=activations.tanh.tex, source="note 001: g'(z) = 1 - g(z)^2",
     ),
 }  # fmt: skip
@@ -268,7 +269,7 @@ def mlp(
         )
     starts: list[Callable] = []
     rules: list[Rule] = []
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         rules.append(layer)
         starts.append(lambda key, dtype, n=inputs, m=outputs: _PACK[layer](*init(key, n, m, dtype)))
         rule = chosen[i] if i < hidden else output

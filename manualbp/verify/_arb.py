@@ -45,7 +45,7 @@ def _order(x: arb, y: arb) -> int | None:
         return None
     if x.mid() == y.mid() and x.rad() == y.rad():
         return 0
-    raise Straddles(f"{x} against {y}")
+    raise Straddles(f"{x.str(6)} against {y.str(6)}")
 
 
 _ORDERS = {"lt": (-1,), "le": (-1, 0), "gt": (1,), "ge": (0, 1), "eq": (0,), "ne": (-1, 1, None)}
@@ -57,12 +57,15 @@ class Arb:
     Args:
       rounded_constants: widen each constant of a program that looks rounded to a ball that holds
         every real number rounding to it.
+      ties_open: leave comparisons of equal numbers open, so that a program's derivative at a kink
+        comes out as the ball of all derivatives that a choice at each kink would give.
     """
 
     name = "Arb"
 
-    def __init__(self, rounded_constants: bool = False):
+    def __init__(self, rounded_constants: bool = False, ties_open: bool = False):
         self.rounded_constants = rounded_constants
+        self.ties_open = ties_open
 
     def lift(self, x: float) -> arb:
         return arb(x)
@@ -76,6 +79,8 @@ class Arb:
         return arb(x, abs(x) * 2.0**-53)
 
     def unary(self, name: str, x: arb) -> arb:
+        if self.ties_open and name in ("abs", "sign") and x == 0:
+            return arb(0) if name == "abs" else arb(0, 1)
         function = _UNARY.get(name)
         if function is None:
             raise Unsupported(name)
@@ -112,8 +117,12 @@ class Arb:
     def minimum(self, x: arb, y: arb) -> arb:
         return arb("nan") if is_nan(x) or is_nan(y) else x.min(y)
 
-    def compare(self, name: str, x: arb, y: arb) -> bool:
-        return _order(x, y) in _ORDERS[name]
+    def compare(self, name: str, x: arb, y: arb) -> bool | None:
+        order = _order(x, y)
+        return None if self.ties_open and order == 0 else order in _ORDERS[name]
+
+    def union(self, x: arb, y: arb) -> arb:
+        return x.union(y)
 
     def is_finite(self, x: arb) -> bool:
         return bool(x.is_finite())
@@ -122,7 +131,7 @@ class Arb:
         """Truncation toward zero."""
         below = x.floor().unique_fmpz() if _sign(x) >= 0 else x.ceil().unique_fmpz()
         if below is None:
-            raise Straddles(f"the integer part of {x}")
+            raise Straddles(f"the integer part of {x.str(6)}")
         return int(below)
 
 
@@ -134,7 +143,7 @@ def _rounded(to_integer):
     def apply(x: arb) -> arb:
         y = to_integer(x)
         if not y.is_exact():
-            raise Straddles(f"the integer next to {x}")
+            raise Straddles(f"the integer next to {x.str(6)}")
         return y
 
     return apply

@@ -3,8 +3,15 @@
 Shapes are small, because every entry is also decided in exact arithmetic.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from manualbp import activations, layers, losses
+from manualbp._rule import Rule
 from manualbp.layers import Dense
+from manualbp.networks import mlp, with_loss
 from manualbp.verify._inputs import Spec
+from manualbp.verify._reference import base_name, definition_of, reference
 
 
 def real(*shape: int) -> Spec:
@@ -53,3 +60,58 @@ CASES: dict[str, tuple] = {
     "dense_without_bias": (real(3, 2), real(4, 3)),
     "dense_augmented": (real(4, 2), real(4, 3)),
 }
+
+
+def networks() -> dict[str, tuple[Rule, Callable[..., Any], tuple]]:
+    """Whole networks with their losses: the rule, its definition, and arguments."""
+    hidden = Dense(real(2, 3), real(3)), Dense(real(3, 2), real(2))
+    return {
+        "mlp 2-3-2, tanh, softmax cross-entropy": _network(
+            (activations.tanh,),
+            losses.softmax_cross_entropy_with_integer_labels,
+            layers.dense,
+            ((hidden[0], (), hidden[1], ()), real(4, 2), Spec((4,), "integers", below=2)),
+        ),
+        "mlp 2-3-2, sigmoid, Theta = [W b], binary cross-entropy": _network(
+            (activations.sigmoid,),
+            losses.multilabel_binary_cross_entropy,
+            layers.dense_augmented,
+            ((real(3, 3), (), real(4, 2), ()), real(4, 2), labels(4, 2)),
+        ),
+        "mlp 2-3-2, relu, no bias, half squared error": _network(
+            (activations.relu,),
+            losses.half_squared_error,
+            layers.dense_without_bias,
+            ((real(2, 3), (), real(3, 2), ()), real(4, 2), real(4, 2)),
+        ),
+        "mlp 2-3-3-2, prelu and learnable swish, squared error": _network(
+            (activations.prelu, activations.learnable_swish),
+            losses.squared_error,
+            layers.dense,
+            (
+                (
+                    hidden[0],
+                    real(3),
+                    Dense(real(3, 3), real(3)),
+                    real(),
+                    hidden[1],
+                    (),
+                ),
+                real(4, 2),
+                real(4, 2),
+            ),
+        ),
+    }
+
+
+def _network(
+    hidden: tuple[Rule, ...], loss: Rule, layer: Rule, args: tuple
+) -> tuple[Rule, Callable[..., Any], tuple]:
+    widths = (2, *(3 for _ in hidden), 2)
+    network = mlp(widths, activation=hidden, loss=loss, layer=layer)
+    rules = [r for h in hidden for r in (layer, h)] + [layer, activations.identity]
+    textbook = reference()
+    definition = textbook.network(
+        *(getattr(textbook, base_name(r)) for r in rules), loss=definition_of(loss)
+    )
+    return with_loss(network.rule, loss), definition, args

@@ -77,14 +77,17 @@ def sampled_accuracy(
             for k, array in enumerate(results)
         ]
         worst.append(max(found, key=lambda e: e.ulps, default=Error()))
-    return Accuracy(*worst, inputs=int(np.prod(leaves[0].shape)) if leaves else 0)
+    value, gradient, autodiff = worst
+    return Accuracy(value, gradient, autodiff, int(np.prod(leaves[0].shape)) if leaves else 0)
 
 
 def _smooth(problem: Problem, rule: Rule, leaves: list, array: np.ndarray) -> np.ndarray:
     """Where the rule is differentiable: at a kink, conventions differ and no error is counted."""
-    if rule.kink is None:
+    zeros = rule.kink
+    if zeros is None:
         return np.ones(array.shape, bool)
-    kink = np.asarray(jax.vmap(lambda *xs: rule.kink(*problem.arguments(xs)))(*leaves))
+    with jax.enable_x64(True):
+        kink = np.asarray(jax.vmap(lambda *xs: zeros(*problem.arguments(xs)))(*leaves))
     return kink != 0 if kink.shape == array.shape else np.ones(array.shape, bool)
 
 
@@ -181,7 +184,7 @@ class _Truth:
         if row in self.rough:
             if not self.rough[row]:
                 self.rough[row] = [self._point(m, row) for m in self.moved_arrays]
-            moved = [np.asarray(m[leaf])[at] for m in self.rough[row]]
+            moved: list[Any] = [np.asarray(m[leaf])[at] for m in self.rough[row]]
         else:
             if self.moved is None:
                 self.moved = [self._stack(m) for m in self.moved_arrays]
@@ -195,12 +198,12 @@ def _worst(got: np.ndarray, truth: _Truth, leaf: int, smooth: np.ndarray, leaves
     tiny, largest = float(limits.tiny), float(limits.max)
     entries = []
     for index in np.ndindex(got.shape):
-        t: arb = truth.exact[leaf][index]
+        t: Any = truth.exact[leaf][index]
         size = abs(float(t))
         if not (t.is_finite() and smooth[index]) or size > largest:
             continue
-        if size < tiny and abs(got[index]) <= tiny:
-            continue  # flushed to zero
+        if size < 16 * tiny and abs(got[index]) <= 16 * tiny:
+            continue  # a factor of it was flushed to zero
         finite = np.isfinite(got[index])
         error = abs(float(arb(float(got[index])) - t)) if finite else np.inf
         entries.append((error / _spacing(size, limits), error, index, size))

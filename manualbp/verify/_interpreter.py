@@ -3,6 +3,9 @@
 A program traced by JAX is run again over other numbers: balls, expressions, whatever an
 arithmetic offers. Floating values are NumPy arrays of such numbers; integers and booleans stay
 what they are. Pure data movement runs the primitive itself on an array of positions.
+
+An arithmetic may leave a comparison open (None): then booleans are arrays of True, False and
+None, and a selection over None is the union of both cases.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +42,8 @@ class Arithmetic(Protocol):
     def atan2(self, y: Any, x: Any) -> Any: ...
     def maximum(self, x: Any, y: Any) -> Any: ...
     def minimum(self, x: Any, y: Any) -> Any: ...
-    def compare(self, name: str, x: Any, y: Any) -> bool: ...
+    def compare(self, name: str, x: Any, y: Any) -> bool | None: ...
+    def union(self, x: Any, y: Any) -> Any: ...
     def is_finite(self, x: Any) -> bool: ...
     def integer_part(self, x: Any) -> int: ...
 
@@ -58,6 +62,11 @@ def lift(x: Any, number: Callable[[float], Any]) -> Any:
         return x
     flat = [number(float(v)) for v in np.asarray(x, dtype=np.float64).ravel()]
     return _array(flat, np.shape(x))
+
+
+def _has_numbers(x: Any) -> bool:
+    """Whether an array holds the arithmetic's numbers, or comparisons left open."""
+    return isinstance(x, np.ndarray) and x.dtype.kind == "O"
 
 
 def _array(numbers: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
@@ -84,15 +93,15 @@ def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arithm
 
     def read(atom: Any) -> Any:
         if isinstance(atom, core.Literal):
-            value = np.asarray(atom.val, atom.aval.dtype)
-            return lift(value, ar.constant)
+            aval: Any = atom.aval
+            return lift(np.asarray(atom.val, aval.dtype), ar.constant)
         return values[atom]
 
     values.update(zip(jaxpr.constvars, consts, strict=True))
     values.update(zip(jaxpr.invars, arguments, strict=True))
     for eqn in jaxpr.eqns:
         results = _equation(eqn, [read(v) for v in eqn.invars], ar)
-        values.update(zip(eqn.outvars, results, strict=True))
+        values.update(zip(eqn.outvars, map(_as_array, results), strict=True))
     return [read(v) for v in jaxpr.outvars]
 
 
@@ -105,10 +114,14 @@ def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
         return _run(inner, (), xs, ar)
     if name in _CONTROL:
         return _CONTROL[name](eqn, xs, ar)
-    if not any(is_floating(v.aval.dtype) for v in eqn.invars):
-        return [lift(y, ar.constant) for y in _bind(eqn, xs)]
+    if name in _ARRAYS:
+        return [_ARRAYS[name](eqn.params, *xs)]
+    if not any(map(_has_numbers, xs)):
+        return _native(eqn, xs, ar)
     if name in _MOVES:
         return _move(eqn, xs, ar)
+    if not any(is_floating(v.aval.dtype) for v in eqn.invars) and name not in _OPEN:
+        raise Straddles(f"{name} of a comparison left open")
     rule = _RULES.get(name)
     if rule is None:
         out = _each(lambda x: ar.unary(name, x), xs[0])
@@ -117,6 +130,14 @@ def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
         return [out]
     out = rule(eqn, xs, ar)
     return out if isinstance(out, list) else [out]
+
+
+def _native(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
+    """No number of the arithmetic goes in: NumPy where it has the function, else JAX."""
+    function = _NUMPY.get(eqn.primitive.name)
+    if function is not None and all(isinstance(x, np.ndarray) for x in xs):
+        return [np.asarray(function(*xs), eqn.outvars[0].aval.dtype)]
+    return [lift(y, ar.constant) for y in _bind(eqn, xs)]
 
 
 def _bind(eqn: Any, xs: list[Any], **changed: Any) -> list[Any]:
@@ -132,8 +153,8 @@ def _move(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     """Data movement: the primitive moves positions, and numbers follow."""
     pool: list[Any] = []
     positions = []
-    for x, v in zip(xs, eqn.invars, strict=True):
-        if is_floating(v.aval.dtype):
+    for x in xs:
+        if _has_numbers(x):
             places = np.arange(len(pool), len(pool) + x.size, dtype=np.float64)
             positions.append(places.reshape(x.shape))
             pool.extend(x.ravel())
@@ -155,8 +176,10 @@ def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     return out if isinstance(out, np.ndarray) else _array([out], ())
 
 
-def _each_bool(function: Callable[..., bool], *arrays: np.ndarray) -> np.ndarray:
-    return np.asarray(np.frompyfunc(function, len(arrays), 1)(*arrays), dtype=bool)
+def _each_bool(function: Callable[..., bool | None], *arrays: np.ndarray) -> np.ndarray:
+    """Booleans, as NumPy's where all are decided."""
+    out = _each(function, *arrays)
+    return out if any(x is None for x in out.ravel()) else out.astype(bool)
 
 
 # One function a primitive: (equation, values, arithmetic) -> result
@@ -248,12 +271,37 @@ def _dot_general(eqn, xs, ar):
 
 def _select_n(eqn, xs, ar):
     which, *cases = xs
+    if _has_numbers(which):
+        low, high = cases
+
+        def pick(open_, x, y):
+            return ar.union(x, y) if open_ is None else y if open_ else x
+
+        return _each(pick, which, low, high)
     chosen = np.broadcast_to(np.asarray(which).astype(int), cases[0].shape)
-    return (
-        np.choose(chosen, cases)
-        if len(cases) <= 32
-        else _array([cases[k].ravel()[i] for i, k in enumerate(chosen.ravel())], cases[0].shape)
-    )
+    out = cases[0].copy()
+    for k, case in enumerate(cases[1:], 1):
+        out[chosen == k] = case[chosen == k]
+    return out
+
+
+def _not(eqn, xs, ar):
+    return _each_bool(lambda x: None if x is None else not x, xs[0])
+
+
+def _and(eqn, xs, ar):
+    return _each_bool(lambda x, y: _three(x, y, False), *xs)
+
+
+def _or(eqn, xs, ar):
+    return _each_bool(lambda x, y: _three(x, y, True), *xs)
+
+
+def _three(x: bool | None, y: bool | None, decides: bool) -> bool | None:
+    """`and` (False decides) and `or` (True decides) where None is open."""
+    if (x is not None and bool(x) is decides) or (y is not None and bool(y) is decides):
+        return decides
+    return None if x is None or y is None else not decides
 
 
 def _clamp(eqn, xs, ar):
@@ -263,9 +311,14 @@ def _clamp(eqn, xs, ar):
 
 def _convert(eqn, xs, ar):
     new = eqn.params["new_dtype"]
+    if eqn.invars[0].aval.dtype == np.bool_:
+        if not is_floating(new):
+            raise Straddles("an integer of a comparison left open")
+        zero, one = ar.lift(0.0), ar.lift(1.0)
+        return _each(lambda x: ar.union(zero, one) if x is None else one if x else zero, xs[0])
     if is_floating(new):
         return xs[0]  # a rounding, which real arithmetic does not have
-    if new == bool:
+    if new == np.bool_:
         zero = ar.lift(0.0)
         return _each_bool(lambda x: ar.compare("ne", x, zero), xs[0])
     return np.asarray(_each(ar.integer_part, xs[0]), dtype=new)
@@ -327,6 +380,8 @@ def _before(rows, keys, r, i, j, ar) -> bool:
 
 def _cond(eqn, xs, ar):
     index, *operands = xs
+    if _has_numbers(index):
+        raise Straddles("a branch at a tie")
     branch = int(np.clip(int(index), 0, len(eqn.params["branches"]) - 1))
     return evaluate(eqn.params["branches"][branch], operands, ar)
 
@@ -337,7 +392,9 @@ def _while(eqn, xs, ar):
     cond_consts, body_consts, carry = xs[:n], xs[n : n + m], xs[n + m :]
     for _ in range(_MOST_STEPS):
         (go,) = evaluate(p["cond_jaxpr"], [*cond_consts, *carry], ar)
-        if not bool(go):
+        if go.item() is None:
+            raise Straddles("a loop that ends at a tie")
+        if not go:
             return carry
         carry = evaluate(p["body_jaxpr"], [*body_consts, *carry], ar)
     raise Unsupported(f"while, after {_MOST_STEPS} steps")
@@ -366,11 +423,59 @@ def _scan(eqn, xs, ar):
     return [*carry, *results]
 
 
-def _as_array(x: Any) -> np.ndarray:
-    return x if isinstance(x, np.ndarray) else _array([x], ())
+def _as_array(x: Any) -> Any:
+    """A number that NumPy took out of its array of no axes, put back."""
+    return x if hasattr(x, "shape") else _array([x], ())
+
+
+def _broadcast(params, x, *dynamic):
+    shape, axes = params["shape"], params["broadcast_dimensions"]
+    kept = [1] * len(shape)
+    for axis, n in zip(axes, x.shape, strict=True):
+        kept[axis] = n
+    return np.broadcast_to(x.reshape(kept), shape)
+
+
+def _slice(params, x):
+    strides = params["strides"] or (1,) * x.ndim
+    bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
+    return x[tuple(slice(*bound) for bound in bounds)]
 
 
 _MOST_STEPS = 10_000
+
+# Movement that NumPy does to an array of anything
+_ARRAYS: dict[str, Callable[..., Any]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": lambda p, *xs: np.concatenate(xs, p["dimension"]),
+    "expand_dims": lambda p, x: np.expand_dims(x, p["dimensions"]),
+    "reshape": lambda p, x: x.reshape(p["new_sizes"]),
+    "rev": lambda p, x: np.flip(x, p["dimensions"]),
+    "slice": _slice,
+    "squeeze": lambda p, x: np.squeeze(x, tuple(p["dimensions"])),
+    "transpose": lambda p, x: x.transpose(p["permutation"]),
+}
+
+# Functions of integers and booleans
+_NUMPY: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "not": np.invert,
+}
+
+# What may be asked of a comparison left open
+_OPEN = {"and", "or", "not", "select_n", "convert_element_type", "reduce_or", "reduce_and"}
 
 _CALLS = {
     "jit": "jaxpr",
@@ -389,20 +494,12 @@ _CALLS = {
 _CONTROL: dict[str, Callable[..., list[Any]]] = {"cond": _cond, "while": _while, "scan": _scan}
 
 _MOVES = {
-    "broadcast_in_dim",
-    "concatenate",
     "dynamic_slice",
     "dynamic_update_slice",
-    "expand_dims",
     "gather",
     "pad",
-    "reshape",
-    "rev",
     "scatter",
-    "slice",
     "split",
-    "squeeze",
-    "transpose",
 }
 
 _RULES: dict[str, Callable[..., Any]] = {
@@ -426,6 +523,15 @@ _RULES: dict[str, Callable[..., Any]] = {
     "cummax": _cumulative("maximum"),
     "cummin": _cumulative("minimum"),
     "dot_general": _dot_general,
+    "not": _not,
+    "and": _and,
+    "or": _or,
+    "reduce_or": lambda eqn, xs, ar: _fold(
+        xs[0], eqn.params["axes"], lambda x, y: _three(x, y, True), False
+    ),
+    "reduce_and": lambda eqn, xs, ar: _fold(
+        xs[0], eqn.params["axes"], lambda x, y: _three(x, y, False), True
+    ),
     "select_n": _select_n,
     "clamp": _clamp,
     "convert_element_type": _convert,

@@ -44,7 +44,7 @@ def subject_of(rule: Any) -> Subject:
             getattr(rule, "__name__", "custom_vjp"),
             rule,
             lambda args, dy: jax.vjp(rule, *args)[1](dy),
-            rule.__wrapped__,
+            vars(rule)["__wrapped__"],
         )
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
         return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)

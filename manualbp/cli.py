@@ -1,0 +1,368 @@
+"""The command line: `manualbp verify`, `notes`, `list` and `show`."""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import manualbp
+from manualbp._rule import Rule, argument_names
+
+OK, FAILED, USAGE = 0, 1, 3
+
+
+class UsageError(Exception):
+    """What the user typed cannot be done; the text says what can."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 0 only if everything asked for holds."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return USAGE
+    try:
+        return arguments.run(arguments)
+    except (UsageError, ModuleNotFoundError, OSError) as problem:
+        print(f"manualbp: {problem}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        return OK
+    except KeyboardInterrupt:
+        print("manualbp: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manualbp",
+        description="Gradients derived by hand, and proof that they are right.",
+    )
+    parser.add_argument("--version", action="version", version=manualbp.__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    verify = commands.add_parser(
+        "verify",
+        help="decide every rule of the library, or those named",
+        description="Decides rules: their form, against autodiff of the textbook definition, in "
+        "exact arithmetic, and in ULPs beside jax.grad. Exit status 0 only if all pass.",
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="rules; all if none is named")
+    verify.add_argument("--json", metavar="FILE", type=Path, help="write all findings to it")
+    verify.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: CPUs)")
+    verify.add_argument("--seed", type=int, default=0, metavar="N", help="of inputs (default 0)")
+    verify.set_defaults(run=_verify)
+    notes = commands.add_parser(
+        "notes",
+        help="judge the equations of the lecture notes, as printed",
+        description="Every equation of the lecture notes as printed: does it hold? Where not, a "
+        "counterexample and the equation that does.",
+    )
+    notes.add_argument("names", nargs="*", metavar="FILE", help="000 to 004; all if none is named")
+    notes.add_argument("--all", action="store_true", help="list the equations that hold too")
+    notes.add_argument("--json", metavar="FILE", type=Path, help="write all findings to it")
+    notes.set_defaults(run=_notes)
+    listing = commands.add_parser("list", help="the rules, a line each")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="one rule: equation, derivative, kink, source")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _positive(text: str) -> int:
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {n}")
+    return n
+
+
+# Names
+
+
+def _resolve(names: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """Full names for what was typed: exact, without hyperparameters, or the start of a name."""
+    found: list[str] = []
+    for name in names:
+        matches = [k for k in known if name in (k, k.partition("(")[0])]
+        matches = matches or [k for k in known if k.startswith(f"{name} ") or k == name]
+        if not matches:
+            raise UsageError(_unknown(name, known, what))
+        found += [m for m in matches if m not in found]
+    return found
+
+
+def _unknown(name: str, known: Sequence[str], what: str) -> str:
+    plain = [k.partition("(")[0] for k in known]
+    close = difflib.get_close_matches(name, plain, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(plain)}"
+    return f"no {what} is called {name!r}: {hint}"
+
+
+# Output: rich draws tables where it is installed; colours only on a terminal
+
+
+def _console() -> Any:
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            "expected the extra 'verify', found no rich: pip install 'manualbp[verify]'"
+        ) from missing
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else 132, highlight=False, soft_wrap=False)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column not in ("rule", "equation"),
+        )
+    return table
+
+
+_STYLE = {"PASS": "green", "holds": "green", "FAIL": "bold red", "does not hold": "bold red",
+          "UNDECIDED": "yellow"}  # fmt: skip
+
+
+def _coloured(word: str) -> str:
+    style = _STYLE.get(word)
+    return f"[{style}]{word}[/]" if style else word
+
+
+def _write_json(path: Path | None, content: Any) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    except OSError as problem:
+        raise UsageError(
+            f"--json: cannot write {path}: {problem.strerror}: name a file in a folder that exists"
+        ) from problem
+
+
+# Commands
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    console = _console()
+    from manualbp.verify import _catalogue
+
+    known = _catalogue.names()
+    chosen = _resolve(arguments.names, known, "rule") if arguments.names else list(known)
+    jobs = arguments.jobs or min(os.cpu_count() or 1, 8)
+    start = time.perf_counter()
+    rows = {}
+    for row in _progress(
+        console,
+        _catalogue.verify_all(chosen, jobs, _cache_folder(), arguments.seed),
+        len(chosen),
+    ):
+        rows[row.name] = row
+    table = _table(
+        "rule", "contract", "autodiff", "exact", "ULP f16", "bf16", "f32", "f64", "verdict",
+        right=("ULP f16", "bf16", "f32", "f64"),
+    )  # fmt: skip
+    for name in chosen:
+        row = rows[name]
+        by_rung = {e.rung: e for e in row.report.evidence}
+        table.add_row(
+            name,
+            *(_rung(by_rung.get(rung)) for rung in ("contract", "autodiff", "exact")),
+            *(_ulps(row.accuracy.get(d)) for d in ("float16", "bfloat16", "float32", "float64")),
+            _coloured(row.verdict),
+        )
+    console.print(table)
+    console.print(
+        "ULP: worst sampled error of the gradient in units in the last place, ours | jax.grad's."
+    )
+    for name in chosen:
+        if rows[name].report.verdict != "PASS":
+            console.print(str(rows[name].report), markup=False)
+    judged = [] if arguments.names else _judge_notes(sorted(_all_notes()))
+    if judged:
+        console.print(_notes_summary(judged))
+    failed = [name for name in chosen if rows[name].verdict != "PASS"]
+    seconds = time.perf_counter() - start
+    console.print(
+        f"{len(chosen) - len(failed)} of {len(chosen)} pass, seed {arguments.seed}, "
+        f"{seconds:.1f} s on {jobs} processes."
+        + (f" Not passing: {', '.join(failed)}." if failed else "")
+    )
+    _write_json(
+        arguments.json,
+        {
+            "rules": [rows[name].to_dict() for name in chosen],
+            "notes": [j.to_dict() for j in judged],
+            "seconds": round(seconds, 1),
+            "versions": _versions(),
+        },
+    )
+    return FAILED if failed else OK
+
+
+def _progress(console: Any, rows: Any, total: int) -> Any:
+    """Rows as they come, with a bar on a terminal and a line each elsewhere."""
+    if not console.is_terminal:
+        for n, row in enumerate(rows, 1):
+            print(f"[{n}/{total}] {row.verdict:<9} {row.name} ({row.seconds:.1f} s)", flush=True)
+            yield row
+        return
+    from rich.progress import track
+
+    yield from track(rows, "verifying", total, console=console, transient=True)
+
+
+def _rung(evidence: Any) -> str:
+    """A rung's verdict; left to the next rung where it alone cannot decide."""
+    if evidence is None:
+        return "-"
+    word = evidence.verdict
+    if evidence.rung == "autodiff" and word == "UNDECIDED":
+        return "differs"  # where float64 differs, exact arithmetic says who is right
+    return _coloured(word)
+
+
+def _ulps(accuracy: Any) -> str:
+    if accuracy is None:
+        return "-"
+    return f"{_digits(accuracy.gradient.ulps)} | {_digits(accuracy.autodiff.ulps)}"
+
+
+def _digits(ulps: float) -> str:
+    if ulps == float("inf"):
+        return "NaN"
+    return f"{ulps:.1f}" if ulps < 100 else f"{ulps:.0e}".replace("e+0", "e").replace("e+", "e")
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import jax
+    import numpy
+
+    return {
+        "manualbp": manualbp.__version__,
+        "jax": jax.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "backend": jax.default_backend(),
+    }
+
+
+def _cache_folder() -> str | None:
+    """Where JAX keeps compiled programs from one run to the next: a folder of the user's own."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return os.environ["JAX_COMPILATION_CACHE_DIR"] or None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "manualbp" / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder)
+
+
+def _all_notes() -> dict[str, tuple]:
+    from manualbp.verify._reference import lecture_notes
+
+    return lecture_notes().NOTES
+
+
+def _judge_notes(names: Sequence[str]) -> list[Any]:
+    from manualbp.verify._claims import judge
+
+    return [judge(claim) for name in names for claim in _all_notes()[name]]
+
+
+def _notes(arguments: argparse.Namespace) -> int:
+    console = _console()
+    known = sorted(_all_notes())
+    typed = [Path(name).name.partition("_")[0] for name in arguments.names]
+    chosen = _resolve(typed, known, "lecture note") if typed else known
+    judged = _judge_notes(chosen)
+    for j in judged:
+        if j.verdict == "holds" and not arguments.all:
+            continue
+        console.print(f"[bold]{j.claim.id}[/]  {_coloured(j.verdict)}  ({j.claim.place})")
+        lines = [("printed", j.claim.printed)]
+        if j.args is not None:
+            from manualbp.verify._claims import show
+
+            lines += [
+                ("at", ", ".join(map(show, j.args))),
+                ("it gives", show(j.printed)),
+                ("truth", show(j.truth)),
+            ]
+        if j.claim.corrected:
+            lines.append(("corrected", f"{j.claim.corrected}   ({j.correction})"))
+        if j.claim.remark:
+            lines.append(("remark", j.claim.remark))
+        for label, text in lines:
+            console.print(f"  {label:<10}{text}", markup=False, soft_wrap=True)
+    console.print(_notes_summary(judged))
+    _write_json(arguments.json, [j.to_dict() for j in judged])
+    return OK if all(j.correction != "does not hold" for j in judged) else FAILED
+
+
+def _notes_summary(judged: Sequence[Any]) -> Any:
+    table = _table("note", "equations", "hold", "do not hold", "corrections that hold",
+                   right=("equations", "hold", "do not hold", "corrections that hold"))  # fmt: skip
+    by_note: dict[str, list] = {}
+    for j in judged:
+        by_note.setdefault(j.claim.id.partition("/")[0], []).append(j)
+    for note, group in by_note.items():
+        wrong = [j for j in group if j.verdict != "holds"]
+        right = [j for j in wrong if j.correction == "holds"]
+        table.add_row(
+            note, *map(str, (len(group), len(group) - len(wrong), len(wrong), len(right)))
+        )
+    return table
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    del arguments
+    width = max(len(rule.name) for rule in manualbp.RULES)
+    for title, module in (
+        ("activations", manualbp.activations),
+        ("losses", manualbp.losses),
+        ("layers", manualbp.layers),
+    ):
+        print(title)
+        for rule in module.RULES:
+            print(f"  {rule.name:<{width}}  ({', '.join(argument_names(rule))})")
+    return OK
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    known = [rule.name for rule in manualbp.RULES]
+    (name, *_) = _resolve([arguments.name], known, "rule")
+    rule: Rule = next(rule for rule in manualbp.RULES if rule.name == name)
+    value, _, derivatives = rule.tex.partition(r", \quad ")
+    print(rule.name)
+    for label, text in (
+        ("arguments", ", ".join(argument_names(rule))),
+        ("value", value),
+        ("derivative", derivatives.replace(r" \quad ", " ")),
+        ("kink", "where the value of the derivative is a convention, given above in brackets"
+                 if rule.kink is not None else "none"),
+        ("saves", rule.saves),
+        ("source", rule.source),
+    ):  # fmt: skip
+        print(f"  {label:<11} {text}")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Verifying the whole catalogue: every rule of the library through every rung."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import manualbp
+from manualbp._rule import Rule
+from manualbp.verify._cases import CASES, networks
+from manualbp.verify._check import check, problem_of
+from manualbp.verify._contract import DTYPES
+from manualbp.verify._floats import Accuracy, sampled_accuracy
+from manualbp.verify._inputs import Spec
+from manualbp.verify._peers import peer_of
+from manualbp.verify._problem import subject_of
+from manualbp.verify._reference import base_name, definition_of
+from manualbp.verify._report import Report
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule of the catalogue, verified.
+
+    Attributes:
+      name: of the rule.
+      report: of `check`.
+      accuracy: sampled errors in ULPs, by dtype; empty for whole networks.
+      verdict: PASS where the report passes and no dtype loses more than half its digits.
+      seconds: that it took.
+    """
+
+    name: str
+    report: Report
+    accuracy: dict[str, Accuracy] = field(default_factory=dict)
+    verdict: str = "PASS"
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, for json."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 2),
+            "report": self.report.to_dict(),
+            "ulps": {
+                dtype: {
+                    part: {"ulps": error.ulps, "at": error.at}
+                    for part, error in (
+                        ("value", a.value),
+                        ("gradient", a.gradient),
+                        ("jax.grad", a.autodiff),
+                    )
+                }
+                for dtype, a in self.accuracy.items()
+            },
+        }
+
+
+def names() -> tuple[str, ...]:
+    """Every rule and network that can be verified, as `manualbp verify` lists them."""
+    return (*(rule.name for rule in manualbp.RULES), *networks())
+
+
+def verify_one(name: str, seed: int = 0) -> Row:
+    """One rule of the catalogue, by its full name, through every rung."""
+    start = time.perf_counter()
+    by_name = {rule.name: rule for rule in manualbp.RULES}
+    if name not in by_name:
+        rule, definition, args = networks()[name]
+        report = check(rule, *args, definition=definition, seed=seed)
+        return Row(name, report, {}, report.verdict, time.perf_counter() - start)
+    rule = by_name[name]
+    report = check(rule, *CASES[base_name(rule)], seed=seed)
+    accuracy = _accuracy(rule, seed)
+    verdict = report.verdict
+    if any(_halved(dtype, a) for dtype, a in accuracy.items()):
+        verdict = "FAIL"
+    return Row(name, report, accuracy, verdict, time.perf_counter() - start)
+
+
+def _accuracy(rule: Rule, seed: int) -> dict[str, Accuracy]:
+    # a draw differs from dtype to dtype: the test form has none
+    args = tuple(
+        Spec((), "none") if isinstance(a, Spec) and a.domain == "key" else a
+        for a in CASES[base_name(rule)]
+    )
+    definition = definition_of(rule)
+    assert definition is not None
+    problem = problem_of(subject_of(rule), definition, args)
+    return {
+        dtype: sampled_accuracy(problem, rule, dtype, peer_of(rule), seed=seed) for dtype in DTYPES
+    }
+
+
+def _halved(dtype: str, accuracy: Accuracy) -> bool:
+    """Whether half of the dtype's digits are lost somewhere."""
+    half = 2.0 ** (jnp.finfo(dtype).nmant / 2)
+    return max(accuracy.value.ulps, accuracy.gradient.ulps) > half
+
+
+def verify_all(
+    chosen: Sequence[str], jobs: int, cache: str | None = None, seed: int = 0
+) -> Iterator[Row]:
+    """Rows in the order in which they are done.
+
+    Args:
+      chosen: full names.
+      jobs: processes; 1 stays in this one.
+      cache: a folder for JAX's persistent compilation cache in the worker processes.
+      seed: of the inputs.
+    """
+    # the slow ones first, so that no process waits for one at the end
+    order = sorted(chosen, key=lambda name: ("softmax" not in name, "entropy" not in name))
+    if jobs <= 1 or len(order) == 1:
+        _use_cache(cache)
+        for name in order:
+            yield verify_one(name, seed)
+        return
+    with ProcessPoolExecutor(
+        min(jobs, len(order)), get_context("spawn"), initializer=_use_cache, initargs=(cache,)
+    ) as pool:
+        done = [pool.submit(verify_one, name, seed) for name in order]
+        for future in as_completed(done):
+            yield future.result()
+
+
+def _use_cache(folder: str | None) -> None:
+    """In a process of the command line's own."""
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
