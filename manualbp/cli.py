@@ -29,11 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         return arguments.run(arguments)
+    except BrokenPipeError:  # what reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except (UsageError, ModuleNotFoundError, OSError) as problem:
         print(f"manualbp: {problem}", file=sys.stderr)
         return USAGE
-    except BrokenPipeError:
-        return OK
     except KeyboardInterrupt:
         print("manualbp: interrupted", file=sys.stderr)
         return 130
@@ -163,13 +164,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     chosen = _resolve(arguments.names, known, "rule") if arguments.names else list(known)
     jobs = arguments.jobs or min(os.cpu_count() or 1, 8)
     start = time.perf_counter()
-    rows = {}
-    for row in _progress(
-        console,
-        _catalogue.verify_all(chosen, jobs, _cache_folder(), arguments.seed),
-        len(chosen),
-    ):
-        rows[row.name] = row
+    notes = [] if arguments.names else _note_numbers()
+    rows, judged = {}, []
+    done = _catalogue.verify_all(chosen, notes, jobs, _cache_folder(), arguments.seed)
+    for result in _progress(console, done, len(chosen) + len(notes)):
+        if isinstance(result, _catalogue.Row):
+            rows[result.name] = result
+        else:
+            judged += result
     table = _table(
         "rule", "contract", "autodiff", "exact", "ULP f16", "bf16", "f32", "f64", "verdict",
         right=("ULP f16", "bf16", "f32", "f64"),
@@ -190,7 +192,6 @@ def _verify(arguments: argparse.Namespace) -> int:
     for name in chosen:
         if rows[name].report.verdict != "PASS":
             console.print(str(rows[name].report), markup=False)
-    judged = [] if arguments.names else _judge_notes(sorted(_all_notes()))
     if judged:
         console.print(_notes_summary(judged))
     failed = [name for name in chosen if rows[name].verdict != "PASS"]
@@ -204,7 +205,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         arguments.json,
         {
             "rules": [rows[name].to_dict() for name in chosen],
-            "notes": [j.to_dict() for j in judged],
+            "notes": judged,
             "seconds": round(seconds, 1),
             "versions": _versions(),
         },
@@ -216,7 +217,12 @@ def _progress(console: Any, rows: Any, total: int) -> Any:
     """Rows as they come, with a bar on a terminal and a line each elsewhere."""
     if not console.is_terminal:
         for n, row in enumerate(rows, 1):
-            print(f"[{n}/{total}] {row.verdict:<9} {row.name} ({row.seconds:.1f} s)", flush=True)
+            text = (
+                f"judged    {len(row)} equations of note {row[0]['id'][:3]}"
+                if isinstance(row, list)
+                else f"{row.verdict:<9} {row.name} ({row.seconds:.1f} s)"
+            )
+            print(f"[{n}/{total}] {text}", flush=True)
             yield row
         return
     from rich.progress import track
@@ -274,60 +280,53 @@ def _cache_folder() -> str | None:
     return str(folder)
 
 
-def _all_notes() -> dict[str, tuple]:
+def _note_numbers() -> list[str]:
     from manualbp.verify._reference import lecture_notes
 
-    return lecture_notes().NOTES
-
-
-def _judge_notes(names: Sequence[str]) -> list[Any]:
-    from manualbp.verify._claims import judge
-
-    return [judge(claim) for name in names for claim in _all_notes()[name]]
+    return sorted(lecture_notes().NOTES)
 
 
 def _notes(arguments: argparse.Namespace) -> int:
     console = _console()
-    known = sorted(_all_notes())
+    from manualbp.verify._claims import judge_note
+
+    known = _note_numbers()
     typed = [Path(name).name.partition("_")[0] for name in arguments.names]
     chosen = _resolve(typed, known, "lecture note") if typed else known
-    judged = _judge_notes(chosen)
+    judged = [j for name in chosen for j in judge_note(name)]
     for j in judged:
-        if j.verdict == "holds" and not arguments.all:
+        if j["verdict"] == "holds" and not arguments.all:
             continue
-        console.print(f"[bold]{j.claim.id}[/]  {_coloured(j.verdict)}  ({j.claim.place})")
-        lines = [("printed", j.claim.printed)]
-        if j.args is not None:
-            from manualbp.verify._claims import show
-
+        console.print(f"[bold]{j['id']}[/]  {_coloured(j['verdict'])}  ({j['place']})")
+        lines = [("printed", j["printed"])]
+        if j["counterexample"] is not None:
             lines += [
-                ("at", ", ".join(map(show, j.args))),
-                ("it gives", show(j.printed)),
-                ("truth", show(j.truth)),
+                ("at", ", ".join(j["counterexample"])),
+                ("it gives", j["printed gives"]),
+                ("truth", j["truth"]),
             ]
-        if j.claim.corrected:
-            lines.append(("corrected", f"{j.claim.corrected}   ({j.correction})"))
-        if j.claim.remark:
-            lines.append(("remark", j.claim.remark))
+        if j["corrected"]:
+            lines.append(("corrected", f"{j['corrected']}   ({j['correction']})"))
+        if j["remark"]:
+            lines.append(("remark", j["remark"]))
         for label, text in lines:
             console.print(f"  {label:<10}{text}", markup=False, soft_wrap=True)
     console.print(_notes_summary(judged))
-    _write_json(arguments.json, [j.to_dict() for j in judged])
-    return OK if all(j.correction != "does not hold" for j in judged) else FAILED
+    _write_json(arguments.json, judged)
+    return OK if all(j["correction"] != "does not hold" for j in judged) else FAILED
 
 
-def _notes_summary(judged: Sequence[Any]) -> Any:
-    table = _table("note", "equations", "hold", "do not hold", "corrections that hold",
-                   right=("equations", "hold", "do not hold", "corrections that hold"))  # fmt: skip
+def _notes_summary(judged: Sequence[dict[str, Any]]) -> Any:
+    columns = ("equations", "hold", "do not hold", "corrections that hold")
+    table = _table("note", *columns, right=columns)
     by_note: dict[str, list] = {}
     for j in judged:
-        by_note.setdefault(j.claim.id.partition("/")[0], []).append(j)
-    for note, group in by_note.items():
-        wrong = [j for j in group if j.verdict != "holds"]
-        right = [j for j in wrong if j.correction == "holds"]
-        table.add_row(
-            note, *map(str, (len(group), len(group) - len(wrong), len(wrong), len(right)))
-        )
+        by_note.setdefault(j["id"].partition("/")[0], []).append(j)
+    for note, group in sorted(by_note.items()):
+        wrong = [j for j in group if j["verdict"] != "holds"]
+        right = [j for j in wrong if j["correction"] == "holds"]
+        counts = (len(group), len(group) - len(wrong), len(wrong), len(right))
+        table.add_row(note, *map(str, counts))
     return table
 
 

@@ -94,7 +94,8 @@ def pair(value: Callable, pull: Callable) -> tuple[Callable, Callable]:
 
 def vjp(value: Callable, pull: Callable, primal: Callable | None = None) -> jax.custom_vjp:
     """The same as a jax.custom_vjp function, whose undecorated function may be another."""
-    function = jax.custom_vjp(value if primal is None else primal)
+    undecorated = value if primal is None else primal
+    function = jax.custom_vjp(lambda *args: undecorated(*args))
     function.defvjp(*pair(value, pull))
     return function
 
@@ -167,8 +168,13 @@ def softmax_pull(p, dy):
     return p * jnp.sum(p[..., None, :] * (dy[..., :, None] - dy[..., None, :]), axis=-1)
 
 
+def wide(x):
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def one_hot(labels, like):
-    return (labels[..., None] == jnp.arange(like.shape[-1])).astype(like.dtype)
+    classes = jnp.arange(like.shape[-1], dtype=labels.dtype)
+    return (labels[..., None] == classes).astype(like.dtype)
 
 
 # One-offs that need more than an expression
@@ -489,7 +495,7 @@ def gather_pull(table, indices, dy):
 
 
 def gather_definition(table, indices):
-    picked = indices[:, None] == jnp.arange(table.shape[0])
+    picked = indices[:, None] == jnp.arange(table.shape[0], dtype=indices.dtype)
     return jnp.sum(jnp.where(picked[:, :, None], table, 0), axis=1)
 
 
@@ -524,11 +530,15 @@ def norm_definition(x):
     return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total)))
 
 
+def log_cosh(x):
+    """log(cosh(x)): log1p(2 sinh(x/2)^2) keeps small x, |x| - log(2) + ... keeps large x."""
+    a = jnp.abs(x)
+    small = jnp.minimum(a, 1)
+    near = jnp.log1p(2 * jnp.sinh(small / 2) ** 2)
+    return jnp.where(a < 1, near, a + jnp.log1p(jnp.expm1(-2 * a) / 2))
+
+
 def safe_log(x):
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), 0)
-
-
-def safe_log_definition(x):
     return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), 0)
 
 
@@ -638,7 +648,10 @@ WRONG_RULES = (
     WrongRule(
         "relu_slope_not_zero_below",
         BOUNDARY,
-        wrong=slope(lambda z: jnp.maximum(z, 0), lambda z: jnp.where(z == 0, -1, z > 0)),
+        wrong=slope(
+            lambda z: jnp.maximum(z, 0),
+            lambda z: jnp.where(z == 0, -1, jnp.where(z > 0, 1, 0)).astype(z.dtype),
+        ),
         right=slope(
             lambda z: jnp.maximum(z, 0), lambda z: jnp.where(z == 0, 0.5, (z > 0).astype(z.dtype))
         ),
@@ -651,7 +664,9 @@ WRONG_RULES = (
         BOUNDARY,
         wrong=slope(
             lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
-            lambda x: jnp.where(x < -3, 0, jnp.where(x == 3, 2.5, jnp.where(x > 3, 1, x / 3 + 0.5))),
+            lambda x: jnp.where(
+                x < -3, 0, jnp.where(x == 3, 2.5, jnp.where(x > 3, 1, x / 3 + 0.5))
+            ),
         ),
         right=slope(
             lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
@@ -668,9 +683,7 @@ WRONG_RULES = (
             lambda x: jnp.clip(x, 0, 6),
             lambda x: jnp.where(x == 6, 2, jnp.where((x > 0) & (x < 6), 1, 0)).astype(x.dtype),
         ),
-        right=slope(
-            lambda x: jnp.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)).astype(x.dtype)
-        ),
+        right=slope(lambda x: jnp.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)).astype(x.dtype)),
         definition=lambda x: jnp.minimum(jnp.maximum(x, 0), 6),
         args=(X,),
         diagnosis="kink",
@@ -680,7 +693,7 @@ WRONG_RULES = (
         BOUNDARY,
         wrong=slope(
             lambda x: jnp.where(x > 0.375, x - 0.375, jnp.where(x < -0.375, x + 0.375, 0)),
-            lambda x: jnp.where(jnp.abs(x) == 0.375, -1, jnp.abs(x) > 0.375).astype(x.dtype),
+            lambda x: jnp.sign(jnp.abs(x) - 0.375) ** 2 - (jnp.abs(x) == 0.375).astype(x.dtype),
         ),
         right=slope(
             lambda x: jnp.where(x > 0.375, x - 0.375, jnp.where(x < -0.375, x + 0.375, 0)),
@@ -695,7 +708,7 @@ WRONG_RULES = (
         BOUNDARY,
         wrong=slope(
             lambda x: jnp.maximum(x - 0.37, 0),
-            lambda x: jnp.where(x == 0.37, 7, x > 0.37).astype(x.dtype),
+            lambda x: jnp.where(x == 0.37, 7, jnp.where(x > 0.37, 1, 0)).astype(x.dtype),
         ),
         right=slope(lambda x: jnp.maximum(x - 0.37, 0), lambda x: (x > 0.37).astype(x.dtype)),
         definition=lambda x: jnp.where(x > 0.37, x - 0.37, 0),
@@ -867,9 +880,7 @@ WRONG_RULES = (
     WrongRule(
         "power_without_the_logarithm",
         TERM,
-        wrong=pair(
-            lambda p, x: x**p, lambda p, x, dy: (jnp.sum(dy * x**p), dy * p * x ** (p - 1))
-        ),
+        wrong=pair(lambda p, x: x**p, lambda p, x, dy: (jnp.sum(dy * x**p), dy * p * x ** (p - 1))),
         right=pair(
             lambda p, x: x**p,
             lambda p, x, dy: (jnp.sum(dy * jnp.log(x) * x**p), dy * p * x ** (p - 1)),
@@ -1053,7 +1064,9 @@ WRONG_RULES = (
     WrongRule(
         "pinball_sign_below",
         TERM,
-        wrong=slope(lambda e: jnp.maximum(0.25 * e, -0.75 * e), lambda e: jnp.where(e > 0, 0.25, 0.75)),
+        wrong=slope(
+            lambda e: jnp.maximum(0.25 * e, -0.75 * e), lambda e: jnp.where(e > 0, 0.25, 0.75)
+        ),
         right=slope(
             lambda e: jnp.maximum(0.25 * e, -0.75 * e), lambda e: jnp.where(e > 0, 0.25, -0.75)
         ),
@@ -1066,9 +1079,9 @@ WRONG_RULES = (
         TERM,
         wrong=(
             manualbp.gaussian_nll.fwd,
-            lambda saved, dy: (
-                lambda dm, dv, dt: (dm, 2 * dv, dt)
-            )(*manualbp.gaussian_nll.bwd(saved, dy)),
+            lambda saved, dy: (lambda dm, dv, dt: (dm, 2 * dv, dt))(
+                *manualbp.gaussian_nll.bwd(saved, dy)
+            ),
         ),
         right=manualbp.gaussian_nll,
         definition=reference.gaussian_nll,
@@ -1170,10 +1183,1305 @@ WRONG_RULES = (
     WrongRule(
         "complex_square_modulus_conjugated",
         CONJUGATE,
-        wrong=vjp(lambda a: a[0] * a[0] + a[1] * a[1], lambda a, dy: (2 * dy * a * SIGNS_OF(a),)),
+        wrong=vjp(
+            lambda a: a[0] * a[0] + a[1] * a[1], lambda a, dy: (2 * dy * jnp.stack([a[0], -a[1]]),)
+        ),
         right=vjp(lambda a: a[0] * a[0] + a[1] * a[1], lambda a, dy: (2 * dy * a,)),
         definition=lambda a: jnp.abs(lax.complex(a[0], a[1])) ** 2,
         args=(SQUARE,),
         diagnosis="sign|conjugate",
+    ),
+    # 6 nothing for a trainable argument
+    WrongRule(
+        "bias_gradient_is_none",
+        ZERO,
+        wrong=pair(lambda b, x: x + b, lambda b, x, dy: (None, dy)),
+        right=pair(lambda b, x: x + b, lambda b, x, dy: (jnp.sum(dy, axis=0), dy)),
+        definition=lambda b, x: x + b,
+        args=(X, EQUAL_ROWS),
+        diagnosis="zero|missing|None",
+    ),
+    WrongRule(
+        "slope_gradient_is_zero",
+        ZERO,
+        wrong=pair(prelu, lambda a, x, dy: (jnp.zeros_like(a), jnp.where(x > 0, dy, a * dy))),
+        right=pair(
+            prelu,
+            lambda a, x, dy: (jnp.sum(dy * jnp.minimum(x, 0)), jnp.where(x > 0, dy, a * dy)),
+        ),
+        definition=prelu,
+        args=(SCALAR, X),
+        diagnosis="zero",
+    ),
+    WrongRule(
+        "gain_inside_a_tree_is_zero",
+        ZERO,
+        wrong=vjp(
+            affine, lambda p, x, dy: (Affine(jnp.zeros_like(p.scale), dy.sum(0)), dy * p.scale)
+        ),
+        right=vjp(affine, affine_pull),
+        definition=affine,
+        args=(Affine(X, Y), WIDE),
+        diagnosis="zero",
+    ),
+    WrongRule(
+        "target_gradient_stopped",
+        ZERO,
+        wrong=(
+            manualbp.squared_error.fwd,
+            lambda saved, dy: (
+                manualbp.squared_error.bwd(saved, dy)[0],
+                jnp.zeros_like(saved[1]),
+            ),
+        ),
+        right=manualbp.squared_error,
+        definition=reference.squared_error,
+        args=(REAL23, REAL23),
+        diagnosis="zero",
+    ),
+    WrongRule(
+        "floor_of_the_gradient_is_lost",
+        ZERO,
+        wrong=pair(lambda x: x - jnp.floor(x) + x, lambda x, dy: (jnp.zeros_like(dy),)),
+        right=pair(lambda x: x - jnp.floor(x) + x, lambda x, dy: (2 * dy,)),
+        definition=lambda x: 2 * x - jnp.floor(x),
+        args=(X,),
+        diagnosis="zero",
+    ),
+    # 7 the incoming cotangent
+    WrongRule(
+        "cotangent_ignored",
+        COTANGENT,
+        wrong=vjp(jnp.tanh, lambda x, dy: (sech2(x),)),
+        right=vjp(jnp.tanh, times_slope(sech2)),
+        definition=reference.tanh,
+        args=(X,),
+        diagnosis="cotangent",
+    ),
+    WrongRule(
+        "cotangent_ignored_by_a_loss",
+        COTANGENT,
+        wrong=(
+            manualbp.softmax_cross_entropy.fwd,
+            lambda saved, dy: manualbp.softmax_cross_entropy.bwd(saved, jnp.ones_like(dy)),
+        ),
+        right=manualbp.softmax_cross_entropy,
+        definition=reference.softmax_cross_entropy,
+        args=(REAL23, Spec((2, 3), "weights")),
+        diagnosis="cotangent",
+    ),
+    WrongRule(
+        "cotangent_averaged_over_the_batch",
+        COTANGENT,
+        wrong=(
+            manualbp.half_squared_error.fwd,
+            lambda saved, dy: manualbp.half_squared_error.bwd(
+                saved, jnp.broadcast_to(jnp.mean(dy), dy.shape)
+            ),
+        ),
+        right=manualbp.half_squared_error,
+        definition=reference.half_squared_error,
+        args=(REAL23, REAL23),
+        diagnosis="cotangent",
+    ),
+    WrongRule(
+        "cotangent_of_the_first_entry_for_all",
+        COTANGENT,
+        wrong=pair(square, lambda x, dy: (2 * x * dy[0],)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="cotangent",
+    ),
+    WrongRule(
+        "cotangent_applied_twice",
+        COTANGENT,
+        wrong=pair(jnp.sin, lambda x, dy: (dy * dy * jnp.cos(x),)),
+        right=pair(jnp.sin, lambda x, dy: (dy * jnp.cos(x),)),
+        definition=jnp.sin,
+        args=(X,),
+        diagnosis="linear.*twice",
+    ),
+    WrongRule(
+        "cotangent_without_its_sign",
+        COTANGENT,
+        wrong=pair(jnp.sin, lambda x, dy: (jnp.abs(dy) * jnp.cos(x),)),
+        right=pair(jnp.sin, lambda x, dy: (dy * jnp.cos(x),)),
+        definition=jnp.sin,
+        args=(X,),
+        diagnosis="linear",
+    ),
+    WrongRule(
+        "cotangent_times_the_value",
+        COTANGENT,
+        wrong=vjp(lambda x: jnp.sum(x * x), lambda x, dy: (2 * x * dy * jnp.sum(x * x),)),
+        right=vjp(lambda x: jnp.sum(x * x), lambda x, dy: (2 * x * dy,)),
+        definition=lambda x: jnp.sum(x**2),
+        args=(X,),
+        diagnosis="factor",
+    ),
+    WrongRule(
+        "cotangent_broadcast_from_the_other_axis",
+        COTANGENT,
+        wrong=pair(lambda x: jnp.sum(x * x, axis=1), lambda x, dy: (2 * x * dy,)),
+        right=pair(lambda x: jnp.sum(x * x, axis=1), lambda x, dy: (2 * x * dy[:, None],)),
+        definition=lambda x: jnp.sum(x**2, axis=1),
+        args=(SQUARE,),
+        diagnosis="cotangent|transposed|axis",
+    ),
+    # 8 two results
+    WrongRule(
+        "cotangent_of_the_second_result_dropped",
+        OUTPUTS,
+        wrong=pair(lambda x: (jnp.sin(x), x * x), lambda x, dy: (dy[0] * jnp.cos(x),)),
+        right=pair(
+            lambda x: (jnp.sin(x), x * x), lambda x, dy: (dy[0] * jnp.cos(x) + 2 * x * dy[1],)
+        ),
+        definition=lambda x: (jnp.sin(x), x**2),
+        args=(X,),
+        diagnosis="output|result|cotangent|term",
+    ),
+    WrongRule(
+        "cotangents_of_two_results_swapped",
+        OUTPUTS,
+        wrong=vjp(
+            lambda x: (jnp.sin(x), x * x), lambda x, dy: (dy[1] * jnp.cos(x) + 2 * x * dy[0],)
+        ),
+        right=vjp(
+            lambda x: (jnp.sin(x), x * x), lambda x, dy: (dy[0] * jnp.cos(x) + 2 * x * dy[1],)
+        ),
+        definition=lambda x: (jnp.sin(x), x**2),
+        args=(X,),
+        diagnosis="output|result|cotangent|swap",
+    ),
+    WrongRule(
+        "auxiliary_mean_without_a_gradient",
+        OUTPUTS,
+        wrong=pair(lambda x: {"y": x * x, "mean": jnp.mean(x)}, lambda x, dy: (2 * x * dy["y"],)),
+        right=pair(
+            lambda x: {"y": x * x, "mean": jnp.mean(x)},
+            lambda x, dy: (2 * x * dy["y"] + dy["mean"] / x.size,),
+        ),
+        definition=lambda x: {"y": x**2, "mean": jnp.sum(x) / x.size},
+        args=(X,),
+        diagnosis="output|result|cotangent|term",
+    ),
+    # 9 layout
+    WrongRule(
+        "transpose_read_in_memory_order",
+        LAYOUT,
+        wrong=pair(lambda x: x.T, lambda x, dy: (dy.reshape(x.shape),)),
+        right=pair(lambda x: x.T, lambda x, dy: (dy.T,)),
+        definition=lambda x: x.T,
+        args=(WIDE,),
+        diagnosis="transposed|order|layout|permut",
+    ),
+    WrongRule(
+        "square_transpose_not_undone",
+        LAYOUT,
+        wrong=pair(lambda x: x.T, lambda x, dy: (dy,)),
+        right=pair(lambda x: x.T, lambda x, dy: (dy.T,)),
+        definition=lambda x: x.T,
+        args=(SQUARE,),
+        diagnosis="transposed",
+    ),
+    WrongRule(
+        "axes_moved_the_same_way_twice",
+        LAYOUT,
+        wrong=vjp(
+            lambda x: jnp.transpose(x, (1, 2, 0)), lambda x, dy: (jnp.transpose(dy, (1, 2, 0)),)
+        ),
+        right=vjp(
+            lambda x: jnp.transpose(x, (1, 2, 0)), lambda x, dy: (jnp.transpose(dy, (2, 0, 1)),)
+        ),
+        definition=lambda x: jnp.moveaxis(x, 0, -1),
+        args=(np.ones((2, 2, 2), np.float32),),
+        diagnosis="transposed|order|layout|permut",
+    ),
+    WrongRule(
+        "cotangent_taken_for_one_number_expanded",
+        LAYOUT,
+        wrong=pair(lambda x: 3 * x, lambda x, dy: (jnp.full_like(x, 3) * dy.ravel()[0],)),
+        right=pair(lambda x: 3 * x, lambda x, dy: (3 * dy,)),
+        definition=lambda x: x + x + x,
+        args=(WIDE,),
+        diagnosis="cotangent",
+    ),
+    # 10 rank and size
+    WrongRule(
+        "bias_under_three_axes_summed_over_one",
+        RANK,
+        wrong=pair(lambda b, x: x + b, lambda b, x, dy: (jnp.sum(dy, axis=0)[0], dy)),
+        right=pair(lambda b, x: x + b, lambda b, x, dy: (jnp.sum(dy, axis=(0, 1)), dy)),
+        definition=lambda b, x: x + b,
+        args=(SQUARE[0], CUBE),
+        diagnosis="sum",
+    ),
+    WrongRule(
+        "batched_product_as_if_of_matrices",
+        RANK,
+        wrong=pair(
+            lambda w, x: x @ w,
+            lambda w, x, dy: (x[0].T @ dy[0], dy @ w.T),
+        ),
+        right=pair(
+            lambda w, x: x @ w, lambda w, x, dy: (jnp.einsum("bij,bik->jk", x, dy), dy @ w.T)
+        ),
+        definition=lambda w, x: jnp.sum(x[..., None] * w, axis=-2),
+        args=(SQUARE, CUBE),
+        diagnosis="sum",
+    ),
+    WrongRule(
+        "batched_matmul_with_batches_mixed",
+        RANK,
+        wrong=vjp(
+            lambda a, b: a @ b,
+            lambda a, b, dy: (dy @ jnp.swapaxes(b[::-1], 1, 2), jnp.swapaxes(a, 1, 2) @ dy),
+        ),
+        right=vjp(
+            lambda a, b: a @ b,
+            lambda a, b, dy: (dy @ jnp.swapaxes(b, 1, 2), jnp.swapaxes(a, 1, 2) @ dy),
+        ),
+        definition=lambda a, b: jnp.sum(a[..., None] * b[:, None], axis=2),
+        args=(CUBE, np.stack([SQUARE, OTHER])),
+        diagnosis="order|permut|no simple relation|index",
+    ),
+    WrongRule(
+        "einsum_with_two_letters_swapped",
+        RANK,
+        wrong=pair(
+            lambda a, b: jnp.einsum("ij,jk->ik", a, b),
+            lambda a, b, dy: (
+                jnp.einsum("ik,kj->ij", dy, b),
+                jnp.einsum("ij,ik->jk", a, dy),
+            ),
+        ),
+        right=pair(
+            lambda a, b: jnp.einsum("ij,jk->ik", a, b),
+            lambda a, b, dy: (
+                jnp.einsum("ik,jk->ij", dy, b),
+                jnp.einsum("ij,ik->jk", a, dy),
+            ),
+        ),
+        definition=lambda a, b: jnp.sum(a[:, :, None] * b, axis=1),
+        args=(SQUARE, OTHER),
+        diagnosis="transposed|no simple relation",
+    ),
+    WrongRule(
+        "softmax_over_the_second_axis_of_three",
+        RANK,
+        wrong=(
+            manualbp.softmax.fwd,
+            lambda p, dy: (p * (dy - jnp.sum(p * dy, axis=1, keepdims=True)),),
+        ),
+        right=manualbp.softmax,
+        definition=reference.softmax,
+        args=(np.zeros((2, 2, 2), np.float32),),
+        diagnosis="axis|sum|no simple relation",
+    ),
+    WrongRule(
+        "wrong_at_size_1_only",
+        RANK,
+        wrong=pair(square, lambda x, dy: ((2 + (x.size == 1)) * x * dy,)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(ONE,),
+        diagnosis="factor",
+    ),
+    WrongRule(
+        "column_for_a_vector",
+        RANK,
+        wrong=pair(lambda x: 2 * x, lambda x, dy: (2 * dy[:, None],)),
+        right=pair(lambda x: 2 * x, lambda x, dy: (2 * dy,)),
+        definition=lambda x: x + x,
+        args=(X,),
+        diagnosis="shape",
+    ),
+    WrongRule(
+        "value_a_column_for_a_vector",
+        RANK,
+        wrong=pair(
+            lambda w, x: x @ w[:, None],
+            lambda w, x, dy: ((x.T @ dy)[:, 0], dy * w),
+        ),
+        right=pair(lambda w, x: x @ w, lambda w, x, dy: (x.T @ dy, dy[:, None] * w)),
+        definition=lambda w, x: jnp.sum(x * w, axis=-1),
+        args=(X, WIDE),
+        diagnosis="shape|value",
+    ),
+    # 11 division by zero
+    WrongRule(
+        "product_divided_by_each_entry",
+        DIVISION,
+        wrong=vjp(jnp.prod, lambda x, dy: (dy * jnp.prod(x) / x,)),
+        right=vjp(jnp.prod, product_pull),
+        definition=jnp.prod,
+        args=(X,),
+        diagnosis="zero|overflow|divi",
+    ),
+    WrongRule(
+        "product_gradient_0_wherever_an_entry_is",
+        DIVISION,
+        wrong=pair(
+            jnp.prod,
+            lambda x, dy: (jnp.where(x == 0, 0, dy * jnp.prod(x) / jnp.where(x == 0, 1, x)),),
+        ),
+        right=pair(jnp.prod, product_pull),
+        definition=lambda x: x[0] * x[1] * x[2],
+        args=(X,),
+        diagnosis="zero|only",
+    ),
+    WrongRule(
+        "cumulative_product_divided_by_each_entry",
+        DIVISION,
+        wrong=pair(
+            jnp.cumprod,
+            lambda x, dy: (jnp.cumsum((dy * jnp.cumprod(x))[::-1])[::-1] / x,),
+        ),
+        right=pair(jnp.cumprod, cumprod_pull),
+        definition=cumprod_definition,
+        args=(X,),
+        diagnosis="zero|overflow|divi",
+    ),
+    WrongRule(
+        "power_divided_by_its_base",
+        DIVISION,
+        wrong=slope(lambda x: x**3, lambda x: 3 * x**3 / x),
+        right=slope(lambda x: x**3, lambda x: 3 * x * x),
+        definition=lambda x: x * x * x,
+        args=(X,),
+        diagnosis="zero|overflow|divi",
+    ),
+    # 12 overflow
+    WrongRule(
+        "logsumexp_gradient_not_shifted",
+        OVERFLOW,
+        wrong=(
+            manualbp.logsumexp.fwd,
+            lambda z, dy: (dy * jnp.exp(z) / jnp.sum(jnp.exp(z)),),
+        ),
+        right=manualbp.logsumexp,
+        definition=reference.logsumexp,
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "softmax_value_not_shifted",
+        OVERFLOW,
+        wrong=(
+            lambda z: (reference.softmax(z), reference.softmax(z)),
+            manualbp.softmax.bwd,
+        ),
+        right=manualbp.softmax,
+        definition=reference.softmax,
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "softplus_slope_from_growing_exponentials",
+        OVERFLOW,
+        wrong=slope(softplus, lambda z: jnp.exp(z) / (1 + jnp.exp(z))),
+        right=slope(softplus, sigmoid),
+        definition=reference.softplus,
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "softplus_value_from_growing_exponentials",
+        OVERFLOW,
+        wrong=slope(lambda z: jnp.log1p(jnp.exp(z)), sigmoid),
+        right=slope(softplus, sigmoid),
+        definition=reference.softplus,
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "sigmoid_slope_from_a_squared_exponential",
+        OVERFLOW,
+        wrong=slope(sigmoid, lambda z: jnp.exp(-z) / (1 + jnp.exp(-z)) ** 2),
+        right=slope(sigmoid, sigmoid_slope),
+        definition=reference.sigmoid,
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "log_cosh_value_overflows",
+        OVERFLOW,
+        wrong=vjp(lambda x: jnp.log(jnp.cosh(x)), times_slope(jnp.tanh)),
+        right=vjp(lambda x: log_cosh(x), times_slope(jnp.tanh)),
+        definition=lambda x: jnp.log((jnp.exp(x) + jnp.exp(-x)) / 2),
+        args=(X,),
+        diagnosis="overflow",
+    ),
+    WrongRule(
+        "integer_label_loss_not_shifted",
+        OVERFLOW,
+        wrong=(
+            manualbp.softmax_cross_entropy_with_integer_labels.fwd,
+            lambda saved, dy: (
+                dy[:, None] * (reference.softmax(saved[0]) - one_hot(saved[1], saved[0])),
+                no_cotangent(saved[1]),
+            ),
+        ),
+        right=manualbp.softmax_cross_entropy_with_integer_labels,
+        definition=reference.softmax_cross_entropy_with_integer_labels,
+        args=(REAL23, BATCH_OF_LABELS),
+        diagnosis="overflow",
+    ),
+    # 13 tails
+    WrongRule(
+        "sigmoid_slope_from_its_output",
+        TAIL,
+        wrong=slope(sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z))),
+        right=manualbp.sigmoid,
+        definition=reference.sigmoid,
+        args=(X,),
+        diagnosis="cancellation|tail",
+    ),
+    WrongRule(
+        "tanh_slope_from_its_output",
+        TAIL,
+        wrong=vjp(jnp.tanh, lambda x, dy: (dy * (1 - jnp.tanh(x) ** 2),)),
+        right=manualbp.tanh,
+        definition=reference.tanh,
+        args=(X,),
+        diagnosis="cancellation|tail",
+    ),
+    WrongRule(
+        "elu_slope_from_its_output",
+        TAIL,
+        wrong=(
+            lambda z: (jnp.where(z > 0, z, jnp.expm1(jnp.minimum(z, 0))),) * 2,
+            lambda y, dy: (jnp.where(y > 0, dy, dy * (y + 1)),),
+        ),
+        right=manualbp.elu(),
+        definition=reference.elu(1.0),
+        args=(X,),
+        diagnosis="cancellation|tail",
+    ),
+    WrongRule(
+        "elu_value_as_exp_minus_1",
+        TAIL,
+        wrong=(
+            lambda z: (jnp.where(z > 0, z, jnp.exp(jnp.minimum(z, 0)) - 1), z),
+            manualbp.elu().bwd,
+        ),
+        right=manualbp.elu(),
+        definition=reference.elu(1.0),
+        args=(X,),
+        diagnosis="cancellation",
+    ),
+    WrongRule(
+        "log1p_slope_of_a_rounded_sum",
+        TAIL,
+        wrong=slope(lambda x: jnp.log(1 + x), lambda x: 1 / (1 + x)),
+        right=slope(jnp.log1p, lambda x: 1 / (1 + x)),
+        definition=lambda x: jnp.log(1 + x),
+        args=(POSITIVE,),
+        diagnosis="cancellation",
+    ),
+    WrongRule(
+        "difference_of_roots",
+        TAIL,
+        wrong=slope(
+            lambda x: jnp.sqrt(x + 1) + jnp.sqrt(x),
+            lambda x: (
+                (jnp.sqrt(x + 1) - jnp.sqrt(x))
+                * (jnp.sqrt(x + 1) + jnp.sqrt(x)) ** 2
+                / (2 * jnp.sqrt(x * (x + 1)))
+            ),
+        ),
+        right=slope(
+            lambda x: jnp.sqrt(x + 1) + jnp.sqrt(x),
+            lambda x: (1 / jnp.sqrt(x + 1) + 1 / jnp.sqrt(x)) / 2,
+        ),
+        definition=lambda x: jnp.sqrt(x + 1) + jnp.sqrt(x),
+        args=(POSITIVE,),
+        diagnosis="cancellation",
+    ),
+    WrongRule(
+        "cross_entropy_of_a_sure_example",
+        TAIL,
+        wrong=(
+            manualbp.softmax_cross_entropy_with_integer_labels.fwd,
+            lambda saved, dy: (
+                dy[:, None] * (softmax(saved[0]) - one_hot(saved[1], saved[0])),
+                no_cotangent(saved[1]),
+            ),
+        ),
+        right=manualbp.softmax_cross_entropy_with_integer_labels,
+        definition=reference.softmax_cross_entropy_with_integer_labels,
+        args=(REAL23, BATCH_OF_LABELS),
+        diagnosis="cancellation",
+    ),
+    # 14 masks
+    WrongRule(
+        "norm_at_0_divides_by_itself",
+        MASK,
+        wrong=vjp(norm, lambda x, dy: (dy * x / norm(x),)),
+        right=vjp(norm, norm_pull),
+        definition=norm_definition,
+        args=(X,),
+        diagnosis="zero|overflow|divi|kink",
+    ),
+    WrongRule(
+        "root_guarded_after_it_is_taken",
+        MASK,
+        wrong=slope(
+            lambda x: jnp.sqrt(jnp.maximum(x, 0)) * x,
+            lambda x: jnp.where(x > 0, 1.5, 0) * jnp.sqrt(x),
+        ),
+        right=slope(
+            lambda x: jnp.sqrt(jnp.maximum(x, 0)) * x,
+            lambda x: 1.5 * jnp.sqrt(jnp.maximum(x, 0)),
+        ),
+        definition=lambda x: jnp.where(x > 0, jnp.where(x > 0, x, 1) ** 1.5, 0),
+        args=(X,),
+        diagnosis="zero|overflow|divi|branch",
+    ),
+    WrongRule(
+        "logarithm_guarded_by_a_product",
+        MASK,
+        wrong=slope(safe_log, lambda x: (x > 0).astype(x.dtype) / jnp.maximum(x, 0)),
+        right=slope(safe_log, lambda x: jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1), 0)),
+        definition=safe_log,
+        args=(X,),
+        diagnosis="zero|overflow|divi|branch",
+    ),
+    WrongRule(
+        "softmax_of_a_row_all_masked",
+        MASK,
+        wrong=pair(masked_softmax, masked_softmax_nan),
+        right=pair(masked_softmax, masked_softmax_pull),
+        definition=masked_softmax_definition,
+        args=(TRUE, WIDE),
+        diagnosis="overflow|divi|NaN|mask",
+    ),
+    WrongRule(
+        "gradient_of_masked_entries_kept",
+        MASK,
+        wrong=pair(
+            lambda mask, x: jnp.where(mask, x * x, 0),
+            lambda mask, x, dy: (no_cotangent(mask), 2 * x * dy),
+        ),
+        right=pair(
+            lambda mask, x: jnp.where(mask, x * x, 0),
+            lambda mask, x, dy: (no_cotangent(mask), jnp.where(mask, 2 * x * dy, 0)),
+        ),
+        definition=lambda mask, x: jnp.where(mask, x**2, 0),
+        args=(TRUE, WIDE),
+        diagnosis="only|mask",
+    ),
+    WrongRule(
+        "zero_times_log_zero",
+        MASK,
+        wrong=slope(
+            lambda x: jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1)), 0),
+            lambda x: (x * jnp.log(x) + x) / x,
+        ),
+        right=slope(
+            lambda x: jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1)), 0),
+            lambda x: jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)) + 1, 0),
+        ),
+        definition=lambda x: jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1)), 0),
+        args=(X,),
+        diagnosis="zero|overflow|divi|branch",
+    ),
+    # 15 ties
+    WrongRule(
+        "every_largest_entry_gets_the_whole",
+        TIES,
+        wrong=pair(jnp.max, max_counted),
+        right=pair(jnp.max, max_shared),
+        definition=jnp.max,
+        args=(X,),
+        diagnosis="ties",
+    ),
+    WrongRule(
+        "maximum_of_two_counted_twice",
+        TIES,
+        wrong=pair(
+            jnp.maximum,
+            lambda a, b, dy: (jnp.where(a >= b, dy, 0), jnp.where(b >= a, dy, 0)),
+        ),
+        right=pair(
+            jnp.maximum, lambda a, b, dy: (jnp.where(a >= b, dy, 0), jnp.where(b > a, dy, 0))
+        ),
+        definition=jnp.maximum,
+        args=(X, Y),
+        diagnosis="ties",
+    ),
+    WrongRule(
+        "maximum_of_two_counted_never",
+        TIES,
+        wrong=pair(
+            jnp.maximum, lambda a, b, dy: (jnp.where(a > b, dy, 0), jnp.where(b > a, dy, 0))
+        ),
+        right=pair(
+            jnp.maximum,
+            lambda a, b, dy: (
+                jnp.where(a == b, dy / 2, jnp.where(a > b, dy, 0)),
+                jnp.where(a == b, dy / 2, jnp.where(b > a, dy, 0)),
+            ),
+        ),
+        definition=lambda a, b: jnp.where(a > b, a, b),
+        args=(X, Y),
+        diagnosis="ties",
+    ),
+    WrongRule(
+        "max_pool_ties_in_a_window",
+        TIES,
+        wrong=vjp(
+            lambda x: jnp.max(x.reshape(2, 2), axis=1),
+            lambda x, dy: (
+                jnp.where(
+                    x.reshape(2, 2) == jnp.max(x.reshape(2, 2), axis=1, keepdims=True),
+                    dy[:, None],
+                    0,
+                ).ravel(),
+            ),
+        ),
+        right=vjp(
+            lambda x: jnp.max(x.reshape(2, 2), axis=1),
+            lambda x, dy: (
+                jnp.where(
+                    jnp.arange(2) == jnp.argmax(x.reshape(2, 2), axis=1)[:, None], dy[:, None], 0
+                ).ravel(),
+            ),
+        ),
+        definition=lambda x: jnp.maximum(x[::2], x[1::2]),
+        args=(np.array([1.0, 2.0, -1.0, 0.5], np.float32),),
+        diagnosis="ties",
+    ),
+    # 16 precision
+    WrongRule(
+        "secretly_in_float32",
+        PRECISION,
+        wrong=pair(
+            linear,
+            lambda w, x, dy: tuple(
+                g.astype(x.dtype) for g in linear_pull(*(a.astype(jnp.float32) for a in (w, x, dy)))
+            ),
+        ),
+        right=pair(linear, linear_pull),
+        definition=linear,
+        args=(SQUARE, OTHER),
+        diagnosis="precision|float32|digits",
+    ),
+    WrongRule(
+        "value_secretly_in_float32",
+        PRECISION,
+        wrong=slope(lambda x: jnp.exp(x.astype(jnp.float32)).astype(x.dtype), jnp.exp),
+        right=slope(jnp.exp, jnp.exp),
+        definition=jnp.exp,
+        args=(X,),
+        diagnosis="precision|float32|digits",
+    ),
+    WrongRule(
+        "weight_gradient_accumulated_in_bfloat16",
+        PRECISION,
+        wrong=pair(
+            linear,
+            lambda w, x, dy: (
+                (x.T.astype(jnp.bfloat16) @ dy.astype(jnp.bfloat16)).astype(x.dtype),
+                dy @ w.T,
+            ),
+        ),
+        right=pair(linear, linear_pull),
+        definition=linear,
+        args=(SQUARE, OTHER),
+        diagnosis="precision|bfloat16|digits",
+    ),
+    WrongRule(
+        "bias_gradient_accumulated_in_float16",
+        PRECISION,
+        wrong=pair(
+            lambda b, x: x + b,
+            lambda b, x, dy: (jnp.sum(dy.astype(jnp.float16), axis=0).astype(dy.dtype), dy),
+        ),
+        right=pair(lambda b, x: x + b, lambda b, x, dy: (jnp.sum(dy, axis=0), dy)),
+        definition=lambda b, x: x + b,
+        args=(X, EQUAL_ROWS),
+        diagnosis="precision|float16|digits",
+    ),
+    WrongRule(
+        "residual_kept_in_float16",
+        PRECISION,
+        wrong=(
+            lambda x: (x * x, x.astype(jnp.float16)),
+            lambda kept, dy: (2 * kept.astype(dy.dtype) * dy,),
+        ),
+        right=(lambda x: (x * x, x), lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="precision|float16|digits|overflow",
+    ),
+    # 17 types and trees
+    WrongRule(
+        "cotangent_always_float32",
+        DTYPE,
+        wrong=pair(square, lambda x, dy: ((2 * x * dy).astype(jnp.float32),)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="dtype",
+    ),
+    WrongRule(
+        "half_precision_comes_back_wide",
+        DTYPE,
+        wrong=pair(jnp.exp, lambda x, dy: (wide(dy) * jnp.exp(wide(x)),)),
+        right=pair(jnp.exp, lambda x, dy: (dy * jnp.exp(x),)),
+        definition=jnp.exp,
+        args=(X,),
+        diagnosis="dtype",
+    ),
+    WrongRule(
+        "integer_argument_gets_integer_zeros",
+        DTYPE,
+        wrong=pair(
+            gather,
+            lambda table, i, dy: (gather_pull(table, i, dy)[0], jnp.zeros_like(i)),
+        ),
+        right=pair(gather, gather_pull),
+        definition=gather_definition,
+        args=(TALL, np.array([0, 2, 2, 1], np.int32)),
+        diagnosis="dtype",
+    ),
+    WrongRule(
+        "value_comes_back_wide",
+        DTYPE,
+        wrong=pair(lambda x: wide(x) ** 2, lambda x, dy: (2 * x * dy.astype(x.dtype),)),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="dtype",
+    ),
+    WrongRule(
+        "scale_and_shift_swapped",
+        DTYPE,
+        wrong=pair(affine, lambda p, x, dy: (affine_pull(p, x, dy)[0][::-1], dy * p.scale)),
+        right=pair(affine, affine_pull),
+        definition=affine,
+        args=(Affine(X, Y), WIDE),
+        diagnosis="structure|tree|swap",
+    ),
+    WrongRule(
+        "scale_and_shift_swapped_in_the_right_tree",
+        DTYPE,
+        wrong=pair(
+            affine, lambda p, x, dy: (Affine(*affine_pull(p, x, dy)[0][::-1]), dy * p.scale)
+        ),
+        right=pair(affine, affine_pull),
+        definition=affine,
+        args=(Affine(X, Y), WIDE),
+        diagnosis="swap",
+    ),
+    WrongRule(
+        "one_cotangent_for_two_arguments",
+        DTYPE,
+        wrong=pair(lambda a, b: a * b, lambda a, b, dy: (dy * b,)),
+        right=pair(lambda a, b: a * b, lambda a, b, dy: (dy * b, dy * a)),
+        definition=lambda a, b: a * b,
+        args=(X, Y),
+        diagnosis="structure|missing",
+    ),
+    WrongRule(
+        "cotangents_of_two_arguments_swapped",
+        DTYPE,
+        wrong=pair(lambda a, b: a * b, lambda a, b, dy: (dy * a, dy * b)),
+        right=pair(lambda a, b: a * b, lambda a, b, dy: (dy * b, dy * a)),
+        definition=lambda a, b: a * b,
+        args=(X, Y),
+        diagnosis="swap",
+    ),
+    WrongRule(
+        "bare_array_for_a_tuple",
+        DTYPE,
+        wrong=pair(square, lambda x, dy: 2 * x * dy),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="structure|tuple",
+    ),
+    # 18 state
+    WrongRule(
+        "dropout_mask_drawn_again_from_another_key",
+        STATE,
+        wrong=dropout(1),
+        right=dropout(None),
+        definition=dropout_definition,
+        args=(KEY, X),
+        diagnosis="index|only|mask|state",
+    ),
+    WrongRule(
+        "second_call_differs_from_the_first",
+        STATE,
+        wrong=counting(),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="state|called",
+    ),
+    WrongRule(
+        "noise_in_the_gradient",
+        STATE,
+        wrong=random_noise(),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="random|called",
+    ),
+    WrongRule(
+        "residual_in_a_shared_buffer",
+        STATE,
+        wrong=shared_buffer(),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="state|called",
+    ),
+    # 19 the second derivative
+    WrongRule(
+        "second_derivative_stopped",
+        SECOND,
+        wrong=slope(jnp.sin, lambda x: jnp.cos(lax.stop_gradient(x))),
+        right=slope(jnp.sin, jnp.cos),
+        definition=jnp.sin,
+        args=(X,),
+        diagnosis="second",
+    ),
+    WrongRule(
+        "second_derivative_of_a_wrong_helper",
+        SECOND,
+        wrong=vjp(square, lambda x, dy: (dy * half_slope(x),)),
+        right=vjp(square, lambda x, dy: (dy * 2 * x,)),
+        definition=square,
+        args=(X,),
+        diagnosis="second",
+    ),
+    # 20 paths
+    WrongRule(
+        "primal_and_forward_pass_differ",
+        PATHS,
+        wrong=vjp(square, lambda x, dy: (2 * x * dy,), primal=lambda x: 1.01 * x * x),
+        right=vjp(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="value|forward",
+    ),
+    WrongRule(
+        "forward_pass_differs_from_the_primal",
+        PATHS,
+        wrong=vjp(lambda x: 1.01 * x * x, lambda x, dy: (2 * x * dy,), primal=square),
+        right=vjp(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="value|forward|primal",
+    ),
+    WrongRule(
+        "jit_differs_from_eager",
+        PATHS,
+        wrong=eager_only(1.01),
+        right=eager_only(1),
+        definition=square,
+        args=(X,),
+        diagnosis="called",
+    ),
+    WrongRule(
+        "vmap_differs_from_a_loop",
+        PATHS,
+        wrong=slope(square, doubled_unless_batched),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="called|factor",
+    ),
+    # 21 regions
+    WrongRule(
+        "wrong_beyond_20",
+        REGION,
+        wrong=slope(jnp.tanh, lambda x: jnp.where(jnp.abs(x) > 20, 0, sech2(x))),
+        right=slope(jnp.tanh, sech2),
+        definition=reference.tanh,
+        args=(X,),
+        diagnosis="tail|cancellation",
+    ),
+    WrongRule(
+        "clipped_beyond_20",
+        REGION,
+        wrong=slope(square, lambda x: 2 * jnp.clip(x, -20, 20)),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="tail|branch|clip",
+    ),
+    WrongRule(
+        "wrong_within_1e-6_of_0",
+        REGION,
+        wrong=slope(jnp.sinh, lambda x: jnp.where(jnp.abs(x) < 1e-6, 2, jnp.cosh(x))),
+        right=slope(jnp.sinh, jnp.cosh),
+        definition=lambda x: (jnp.exp(x) - jnp.exp(-x)) / 2,
+        args=(X,),
+        diagnosis="only|branch|tail|factor",
+    ),
+    WrongRule(
+        "wrong_for_subnormals_of_float32",
+        REGION,
+        wrong=slope(
+            jnp.sin, lambda x: jnp.where((x != 0) & (jnp.abs(x) < 1.17e-38), 0, jnp.cos(x))
+        ),
+        right=slope(jnp.sin, jnp.cos),
+        definition=jnp.sin,
+        args=(X,),
+        diagnosis="only|branch|tail|zero",
+    ),
+    WrongRule(
+        "wrong_in_a_narrow_band",
+        REGION,
+        wrong=slope(square, lambda x: jnp.where((x > 1.7) & (x < 1.7001), x, 2 * x)),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(X,),
+        diagnosis="branch|factor",
+    ),
+    WrongRule(
+        "elu_returns_its_output_on_one_branch",
+        REGION,
+        wrong=slope(
+            lambda z: jnp.where(z > 0, z, jnp.expm1(jnp.minimum(z, 0))),
+            lambda z: jnp.where(z > 0, 1, jnp.expm1(jnp.minimum(z, 0))),
+        ),
+        right=manualbp.elu(),
+        definition=reference.elu(1.0),
+        args=(X,),
+        diagnosis="branch|output",
+    ),
+    WrongRule(
+        "wrong_in_one_branch_of_cond",
+        REGION,
+        wrong=pair(cond_value, cond_slope(2)),
+        right=pair(cond_value, cond_slope(-2)),
+        definition=cond_definition,
+        args=(X,),
+        diagnosis="branch|sign",
+    ),
+    WrongRule(
+        "one_entry_of_512",
+        REGION,
+        wrong=slope(
+            jnp.sin,
+            lambda x: jnp.where(jnp.arange(x.size) == 300, 1.001, 1).astype(x.dtype) * jnp.cos(x),
+        ),
+        right=slope(jnp.sin, jnp.cos),
+        definition=jnp.sin,
+        args=(np.linspace(-2, 2, 512, dtype=np.float32),),
+        diagnosis="index",
+    ),
+    WrongRule(
+        "last_entry_forgotten",
+        REGION,
+        wrong=pair(square, lambda x, dy: ((2 * x * dy).at[-1].set(0),)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(WIDE[0],),
+        diagnosis="index",
+    ),
+    # 22 values
+    WrongRule(
+        "value_0.1_percent_off",
+        VALUE,
+        wrong=slope(lambda x: 1.001 * jnp.sin(x), jnp.cos),
+        right=slope(jnp.sin, jnp.cos),
+        definition=jnp.sin,
+        args=(X,),
+        diagnosis="value",
+    ),
+    WrongRule(
+        "value_20_percent_off_in_128_entries",
+        VALUE,
+        wrong=slope(lambda x: 1.2 * x * x, lambda x: 2 * x),
+        right=slope(square, lambda x: 2 * x),
+        definition=square,
+        args=(np.linspace(-2, 2, 128, dtype=np.float32),),
+        diagnosis="value",
+    ),
+    WrongRule(
+        "value_without_a_constant",
+        VALUE,
+        wrong=pair(lambda x: jnp.sum(x * x), lambda x, dy: (2 * x * dy,)),
+        right=pair(lambda x: jnp.sum(x * x) + 3, lambda x, dy: (2 * x * dy,)),
+        definition=lambda x: 3 + jnp.sum(x**2),
+        args=(X,),
+        diagnosis="value",
+    ),
+    # 23 indices, order, ends of loops
+    WrongRule(
+        "repeated_rows_of_a_table_overwritten",
+        INDEX,
+        wrong=pair(
+            gather,
+            lambda table, i, dy: (jnp.zeros_like(table).at[i].set(dy), no_cotangent(i)),
+        ),
+        right=pair(gather, gather_pull),
+        definition=gather_definition,
+        args=(TALL, np.array([0, 2, 2, 1], np.int32)),
+        diagnosis="index|indices",
+    ),
+    WrongRule(
+        "scatter_gradient_without_a_gather",
+        INDEX,
+        wrong=pair(segment_sum, lambda i, x, dy: (no_cotangent(i), dy)),
+        right=pair(segment_sum, lambda i, x, dy: (no_cotangent(i), dy[i])),
+        definition=lambda i, x: jnp.sum(
+            jnp.where(i[:, None] == jnp.arange(3, dtype=i.dtype), x[:, None], 0), axis=0
+        ),
+        args=(np.array([2, 0, 2], np.int32), X),
+        diagnosis="index|indices|permut|order",
+    ),
+    WrongRule(
+        "sort_undone_with_the_permutation_itself",
+        INDEX,
+        wrong=pair(jnp.sort, lambda x, dy: (dy[jnp.argsort(x)],)),
+        right=pair(jnp.sort, sort_pull),
+        definition=jnp.sort,
+        args=(X,),
+        diagnosis="index|permut|order",
+    ),
+    WrongRule(
+        "permutation_not_inverted",
+        INDEX,
+        wrong=pair(lambda x: x[np.array([1, 2, 0])], lambda x, dy: (dy[np.array([1, 2, 0])],)),
+        right=pair(lambda x: x[np.array([1, 2, 0])], lambda x, dy: (dy[np.array([2, 0, 1])],)),
+        definition=lambda x: jnp.stack([x[1], x[2], x[0]]),
+        args=(X,),
+        diagnosis="index|permut|order",
+    ),
+    WrongRule(
+        "cumulative_sum_not_reversed",
+        INDEX,
+        wrong=vjp(jnp.cumsum, lambda x, dy: (jnp.cumsum(dy),)),
+        right=vjp(jnp.cumsum, lambda x, dy: (jnp.cumsum(dy[::-1])[::-1],)),
+        definition=lambda x: jnp.stack([jnp.sum(x[: i + 1]) for i in range(x.shape[0])]),
+        args=(X,),
+        diagnosis="order|revers|permut|no simple relation",
+    ),
+    WrongRule(
+        "scan_backward_misses_the_last_step",
+        INDEX,
+        wrong=pair(recurrence, functools.partial(recurrence_pull, last=False)),
+        right=pair(recurrence, lambda a, x, dy: recurrence_pull(a, x, dy)),
+        definition=recurrence_definition,
+        args=(SCALAR, X),
+        diagnosis="index|term|step|only",
+    ),
+    WrongRule(
+        "convolution_kernel_flipped",
+        INDEX,
+        wrong=pair(conv, functools.partial(conv_pull, flip=True)),
+        right=pair(conv, lambda kernel, x, dy: conv_pull(kernel, x, dy)),
+        definition=conv_definition,
+        args=(X, np.linspace(-1, 2, 6, dtype=np.float32)),
+        diagnosis="order|revers|index|no simple relation",
+    ),
+    WrongRule(
+        "concatenation_cut_at_the_wrong_place",
+        INDEX,
+        wrong=pair(lambda a, b: jnp.concatenate([a, b]), lambda a, b, dy: (dy[3:], dy[:3])),
+        right=pair(lambda a, b: jnp.concatenate([a, b]), lambda a, b, dy: (dy[:3], dy[3:])),
+        definition=lambda a, b: jnp.concatenate([a, b]),
+        args=(X, Y),
+        diagnosis="swap|order|index",
+    ),
+    WrongRule(
+        "difference_shifted_by_one",
+        INDEX,
+        wrong=pair(
+            lambda x: x[1:] - x[:-1], lambda x, dy: (jnp.pad(dy, (0, 1)) - jnp.pad(dy, (1, 0)),)
+        ),
+        right=pair(
+            lambda x: x[1:] - x[:-1], lambda x, dy: (jnp.pad(dy, (1, 0)) - jnp.pad(dy, (0, 1)),)
+        ),
+        definition=lambda x: jnp.diff(x),
+        args=(X,),
+        diagnosis="sign",
+    ),
+    # 24 labels
+    WrongRule(
+        "cross_entropy_for_labels_that_sum_to_1",
+        LABELS,
+        wrong=(
+            manualbp.softmax_cross_entropy.fwd,
+            lambda saved, dy: (
+                dy[:, None] * (jnp.exp(saved[0]).astype(dy.dtype) - saved[1]),
+                -dy[:, None] * saved[0].astype(dy.dtype),
+            ),
+        ),
+        right=manualbp.softmax_cross_entropy,
+        definition=reference.softmax_cross_entropy,
+        args=(REAL23, Spec((2, 3), "weights")),
+        diagnosis="term|sum|factor|only|no simple relation",
+    ),
+    WrongRule(
+        "cross_entropy_for_hard_labels",
+        LABELS,
+        wrong=(
+            manualbp.softmax_cross_entropy.fwd,
+            lambda saved, dy: manualbp.softmax_cross_entropy.bwd(
+                (saved[0], one_hot(jnp.argmax(saved[1], axis=-1), saved[1])), dy
+            ),
+        ),
+        right=manualbp.softmax_cross_entropy,
+        definition=reference.softmax_cross_entropy,
+        args=(REAL23, Spec((2, 3), "simplex")),
+        diagnosis="label|only|no simple relation",
+    ),
+    WrongRule(
+        "binary_cross_entropy_for_hard_labels",
+        LABELS,
+        wrong=(
+            manualbp.sigmoid_binary_cross_entropy.fwd,
+            lambda saved, dy: (
+                dy * jnp.where(saved[1] > 0.5, -sigmoid(-saved[0]), sigmoid(saved[0])),
+                -dy * saved[0],
+            ),
+        ),
+        right=manualbp.sigmoid_binary_cross_entropy,
+        definition=reference.sigmoid_binary_cross_entropy,
+        args=(Spec((3,)), Spec((3,), "labels")),
+        diagnosis="label|only|no simple relation",
+    ),
+    WrongRule(
+        "wrong_for_the_last_class",
+        LABELS,
+        wrong=(
+            manualbp.negative_log_likelihood.fwd,
+            lambda own, dy: (
+                jnp.where(own.at[:, 2].set(False), -dy[:, None], 0),
+                np.zeros(own.shape[:-1], jax.dtypes.float0),
+            ),
+        ),
+        right=manualbp.negative_log_likelihood,
+        definition=reference.negative_log_likelihood,
+        args=(REAL23, BATCH_OF_LABELS),
+        diagnosis="class|only|index",
+    ),
+    WrongRule(
+        "labels_of_minus_1_and_1_taken_for_0_and_1",
+        LABELS,
+        wrong=(
+            manualbp.logistic_loss.fwd,
+            lambda saved, dy: (
+                dy * (sigmoid(saved[0]) - (saved[1] + 1) / 2),
+                manualbp.logistic_loss.bwd(saved, dy)[1],
+            ),
+        ),
+        right=manualbp.logistic_loss,
+        definition=reference.logistic_loss,
+        args=(Spec((3,)), Spec((3,), "labels")),
+        diagnosis="label|term|no simple relation|only",
+    ),
+    # 25 not linear
+    WrongRule(
+        "gradient_clipped",
+        LINEAR,
+        wrong=pair(square, lambda x, dy: (jnp.clip(2 * x * dy, -1, 1),)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="linear.*clip",
+    ),
+    WrongRule(
+        "gradient_clipped_at_1e6_only",
+        LINEAR,
+        wrong=pair(square, lambda x, dy: (jnp.clip(2 * x * dy, -1e6, 1e6),)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="linear|clip|tail|only",
+    ),
+    WrongRule(
+        "gradient_with_a_constant_added",
+        LINEAR,
+        wrong=pair(square, lambda x, dy: (2 * x * dy + 1e-3,)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="linear.*added",
+    ),
+    WrongRule(
+        "gradient_normalised",
+        LINEAR,
+        wrong=pair(
+            square,
+            lambda x, dy: (2 * x * dy / jnp.maximum(jnp.sqrt(jnp.sum(square(2 * x * dy))), 1),),
+        ),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="linear",
+    ),
+    WrongRule(
+        "negative_cotangents_cut_off",
+        LINEAR,
+        wrong=pair(
+            lambda z: jnp.maximum(z, 0),
+            lambda z, dy: (jnp.where(z > 0, jnp.maximum(dy, 0), 0),),
+        ),
+        right=pair(lambda z: jnp.maximum(z, 0), lambda z, dy: (jnp.where(z > 0, dy, 0),)),
+        definition=reference.relu,
+        args=(X,),
+        diagnosis="linear",
+    ),
+    WrongRule(
+        "small_cotangents_dropped",
+        LINEAR,
+        wrong=pair(square, lambda x, dy: (jnp.where(jnp.abs(dy) < 1e-4, 0, 2 * x * dy),)),
+        right=pair(square, lambda x, dy: (2 * x * dy,)),
+        definition=square,
+        args=(X,),
+        diagnosis="linear",
+    ),
+    # 26 scale
+    WrongRule(
+        "tiny_function_without_a_gradient",
+        SCALE,
+        wrong=slope(lambda x: 1e-6 * jnp.tanh(x), jnp.zeros_like),
+        right=slope(lambda x: 1e-6 * jnp.tanh(x), lambda x: 1e-6 * sech2(x)),
+        definition=lambda x: 1e-6 * reference.tanh(x),
+        args=(X,),
+        diagnosis="zero",
+    ),
+    WrongRule(
+        "huge_function_0.1_percent_off",
+        SCALE,
+        wrong=slope(lambda x: 1e6 * jnp.sin(x), lambda x: 1.001e6 * jnp.cos(x)),
+        right=slope(lambda x: 1e6 * jnp.sin(x), lambda x: 1e6 * jnp.cos(x)),
+        definition=lambda x: 1e6 * jnp.sin(x),
+        args=(X,),
+        diagnosis="factor",
+    ),
+    WrongRule(
+        "small_entry_beside_a_large_one",
+        SCALE,
+        wrong=pair(
+            lambda x: jnp.sum(jnp.array([1e9, 1e-9], x.dtype) * x * x),
+            lambda x, dy: (dy * jnp.array([2e9, 1e-9], x.dtype) * x,),
+        ),
+        right=pair(
+            lambda x: jnp.sum(jnp.array([1e9, 1e-9], x.dtype) * x * x),
+            lambda x, dy: (dy * jnp.array([2e9, 2e-9], x.dtype) * x,),
+        ),
+        definition=lambda x: 1e9 * x[0] ** 2 + 1e-9 * x[1] ** 2,
+        args=(SQUARE[0],),
+        diagnosis="index|only",
+    ),
+    WrongRule(
+        "constant_function_with_a_gradient",
+        SCALE,
+        wrong=pair(lambda x: 0 * x + 1e-12, lambda x, dy: (1e-12 * dy,)),
+        right=pair(lambda x: jnp.full_like(x, 1e-12), lambda x, dy: (jnp.zeros_like(dy),)),
+        definition=lambda x: jnp.full_like(x, 1e-12),
+        args=(X,),
+        diagnosis="zero|no simple relation|should",
     ),
 )

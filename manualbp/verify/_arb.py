@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 
 import flint
 from flint import arb
@@ -12,6 +13,9 @@ from manualbp.verify._interpreter import Straddles, Unsupported
 # A float64 constant of more than 30 significant bits (0.1, a third, log 2) stands for the real
 # number it was rounded from; one of fewer (0.5, 3, 1e6) for itself.
 _EXACT_BITS = 30
+
+
+ZERO, ONE, NAN, INF, MINUS_INF = arb(0), arb(1), arb("nan"), arb("inf"), arb("-inf")
 
 
 @contextlib.contextmanager
@@ -78,44 +82,39 @@ class Arb:
             return arb(x)
         return arb(x, abs(x) * 2.0**-53)
 
-    def unary(self, name: str, x: arb) -> arb:
-        if self.ties_open and name in ("abs", "sign") and x == 0:
-            return arb(0) if name == "abs" else arb(0, 1)
+    def unary(self, name: str) -> Callable[[arb], arb]:
         function = _UNARY.get(name)
         if function is None:
             raise Unsupported(name)
-        return function(x)
+        if self.ties_open and name == "sign":
+            return lambda x: arb(0, 1) if x == 0 else function(x)
+        return function
 
-    def add(self, x: arb, y: arb) -> arb:
-        return x + y
-
-    def mul(self, x: arb, y: arb) -> arb:
-        return x * y
-
-    def sub(self, x: arb, y: arb) -> arb:
-        return x - y
+    add = staticmethod(operator.add)
+    mul = staticmethod(operator.mul)
+    sub = staticmethod(operator.sub)
 
     def div(self, x: arb, y: arb) -> arb:
+        if y.is_finite() and y != 0:
+            return x / y
         if y == 0:  # the limits of floats, which balls do not have
-            return arb("nan") if x == 0 or is_nan(x) else arb(_sign(x)) * arb("inf")
-        if y in (arb("inf"), arb("-inf")) and x.is_finite():
-            return arb(0)
-        return x / y
+            return NAN if x == 0 or is_nan(x) else _sign(x) * INF
+        return ZERO if y in (INF, MINUS_INF) and x.is_finite() else x / y
 
     def power(self, x: arb, y: arb) -> arb:
         return x**y
 
     def integer_power(self, x: arb, n: int) -> arb:
-        return x**n if n >= 0 else self.div(arb(1), x**-n)
+        return x**n if n >= 0 else self.div(ONE, x**-n)
 
     def atan2(self, y: arb, x: arb) -> arb:
         return arb.atan2(y, x)
 
     def maximum(self, x: arb, y: arb) -> arb:
-        return arb("nan") if is_nan(x) or is_nan(y) else x.max(y)
+        return NAN if is_nan(x) or is_nan(y) else x.max(y)
 
     def minimum(self, x: arb, y: arb) -> arb:
-        return arb("nan") if is_nan(x) or is_nan(y) else x.min(y)
+        return NAN if is_nan(x) or is_nan(y) else x.min(y)
 
     def compare(self, name: str, x: arb, y: arb) -> bool | None:
         order = _order(x, y)
@@ -136,7 +135,7 @@ class Arb:
 
 
 def _sign(x: arb) -> int:
-    return _order(x, arb(0)) or 0
+    return _order(x, ZERO) or 0
 
 
 def _rounded(to_integer):
@@ -150,36 +149,36 @@ def _rounded(to_integer):
 
 
 def _exp(x: arb) -> arb:
-    if x == arb("-inf"):
-        return arb(0)
-    return arb("inf") if x == arb("inf") else x.exp()
+    return x.exp() if x.is_finite() else _at_infinity(x, INF, ZERO)
 
 
 def _log(x: arb) -> arb:
     if x == 0:
-        return arb("-inf")
-    return arb("inf") if x == arb("inf") else x.log()
+        return MINUS_INF
+    return x.log() if x.is_finite() else _at_infinity(x, INF, NAN)
 
 
 def _expm1(x: arb) -> arb:
-    if x == arb("-inf"):
-        return arb(-1)
-    return arb("inf") if x == arb("inf") else x.expm1()
+    return x.expm1() if x.is_finite() else _at_infinity(x, INF, -ONE)
 
 
 def _log1p(x: arb) -> arb:
     if x == -1:
-        return arb("-inf")
-    return arb("inf") if x == arb("inf") else x.log1p()
+        return MINUS_INF
+    return x.log1p() if x.is_finite() else _at_infinity(x, INF, NAN)
+
+
+def _at_infinity(x: arb, high: arb, low: arb) -> arb:
+    """The limit at an infinity; what is neither, a NaN or a ball without bound, is NaN."""
+    return high if x == INF else low if x == MINUS_INF else NAN
 
 
 def _bounded(function, at_infinity: float, at_minus_infinity: float):
     """A function with limits, which balls would otherwise give as the whole range."""
+    high, low = arb(at_infinity), arb(at_minus_infinity)
 
     def apply(x: arb) -> arb:
-        if x == arb("inf"):
-            return arb(at_infinity)
-        return arb(at_minus_infinity) if x == arb("-inf") else function(x)
+        return function(x) if x.is_finite() else _at_infinity(x, high, low)
 
     return apply
 

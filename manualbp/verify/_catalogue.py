@@ -1,7 +1,7 @@
 """Verifying the whole catalogue: every rule of the library through every rung."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -14,6 +14,7 @@ import manualbp
 from manualbp._rule import Rule
 from manualbp.verify._cases import CASES, networks
 from manualbp.verify._check import check, problem_of
+from manualbp.verify._claims import judge_note
 from manualbp.verify._contract import DTYPES
 from manualbp.verify._floats import Accuracy, sampled_accuracy
 from manualbp.verify._inputs import Spec
@@ -105,28 +106,34 @@ def _halved(dtype: str, accuracy: Accuracy) -> bool:
 
 
 def verify_all(
-    chosen: Sequence[str], jobs: int, cache: str | None = None, seed: int = 0
-) -> Iterator[Row]:
-    """Rows in the order in which they are done.
+    chosen: Sequence[str],
+    notes: Sequence[str],
+    jobs: int,
+    cache: str | None = None,
+    seed: int = 0,
+) -> Iterator[Row | list[dict[str, Any]]]:
+    """A row for each rule, and the judgements of each lecture note, as they are done.
 
     Args:
-      chosen: full names.
+      chosen: full names of rules.
+      notes: numbers of lecture notes.
       jobs: processes; 1 stays in this one.
       cache: a folder for JAX's persistent compilation cache in the worker processes.
       seed: of the inputs.
     """
     # the slow ones first, so that no process waits for one at the end
     order = sorted(chosen, key=lambda name: ("softmax" not in name, "entropy" not in name))
-    if jobs <= 1 or len(order) == 1:
+    work: list[tuple[Callable[..., Any], str]] = [(judge_note, name) for name in notes]
+    work += [(verify_one, name) for name in order]
+    if jobs <= 1 or len(work) == 1:
         _use_cache(cache)
-        for name in order:
-            yield verify_one(name, seed)
+        for function, name in work:
+            yield function(name, seed)
         return
     with ProcessPoolExecutor(
-        min(jobs, len(order)), get_context("spawn"), initializer=_use_cache, initargs=(cache,)
+        min(jobs, len(work)), get_context("spawn"), initializer=_use_cache, initargs=(cache,)
     ) as pool:
-        done = [pool.submit(verify_one, name, seed) for name in order]
-        for future in as_completed(done):
+        for future in as_completed([pool.submit(f, name, seed) for f, name in work]):
             yield future.result()
 
 

@@ -7,8 +7,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-# Float64 evaluation of one formula against another: what rounding may explain, relative to the
-# result and, for results that should be 0, to its terms of order one.
+from manualbp.verify import _exact
+from manualbp.verify._reference import lecture_notes
+
+# Both sides are evaluated in balls; what is left is the rounding of numbers such as 0.1 to
+# float64, relative to the result and, for results that should be 0, to terms of order one.
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 _DRAWS = 8
 
@@ -68,17 +71,58 @@ def judge(claim: Any, seed: int = 0) -> Judgement:
 
 
 def _first_failure(claim: Any, side: Callable, seed: int) -> tuple[tuple, Any, Any] | None:
+    truth_of, side_of = _Side(claim.truth), _Side(side)
     for point in _points(claim, seed):
-        truth = _floats(claim.truth(*point))
+        truth = truth_of(point)
         if claim.decimals is not None:
             truth = jax.tree.map(lambda x: np.round(x, claim.decimals), truth)
         try:
-            got = _floats(side(*point))
+            got = side_of(point)
         except (TypeError, ValueError) as error:
             return point, str(error).splitlines()[0], truth
         if not _same(got, truth):
             return point, got, truth
     return None
+
+
+class _Side:
+    """One side of an equation, traced once and evaluated in exact arithmetic: nothing compiles."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.traced: Any = None
+
+    def __call__(self, point: tuple) -> Any:
+        """The result as float64 arrays, correctly rounded but for the last bits."""
+        numbers = [np.asarray(x, np.float64) for x in point if _is_real(x)]
+        given = tuple(x.shape for x in numbers), tuple(_plain(x) for x in point)
+        if self.traced is None or self.traced[0] != given:
+            self.traced = given, *self._trace(point, numbers)
+        _, jaxpr, tree = self.traced
+        if jaxpr is None:
+            return jax.tree.map(lambda x: np.asarray(x, np.float64), self.function(*point))
+        results = _exact.run(jaxpr, numbers, precisions=_exact.PRECISIONS[:1])
+        return tree.unflatten([np.vectorize(float, otypes=[float])(x) for x in results])
+
+    def _trace(self, point: tuple, numbers: list) -> tuple[Any, Any]:
+        def program(*values):
+            rest = iter(values)
+            return self.function(*(next(rest) if _is_real(x) else x for x in point))
+
+        try:
+            jaxpr, shape = jax.make_jaxpr(program, return_shape=True)(*numbers)
+        except jax.errors.ConcretizationTypeError:  # it looks at values: evaluate as it is
+            return None, None
+        return jaxpr, jax.tree.structure(shape)
+
+
+def _is_real(x: Any) -> bool:
+    return np.issubdtype(np.asarray(x).dtype, np.floating)
+
+
+def _plain(x: Any) -> Any:
+    """What a trace depends on of an argument that is not traced."""
+    return None if _is_real(x) else repr(x)
 
 
 def _points(claim: Any, seed: int) -> Iterator[tuple]:
@@ -88,15 +132,8 @@ def _points(claim: Any, seed: int) -> Iterator[tuple]:
     rng = np.random.default_rng(seed)
     for _ in range(_DRAWS):
         yield tuple(
-            rng.normal(size=np.shape(x)) * 1.5
-            if np.issubdtype(np.asarray(x).dtype, np.floating)
-            else x
-            for x in claim.points[0]
+            rng.normal(size=np.shape(x)) * 1.5 if _is_real(x) else x for x in claim.points[0]
         )
-
-
-def _floats(tree: Any) -> Any:
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
 
 
 def _same(got: Any, truth: Any) -> bool:
@@ -120,3 +157,8 @@ def show(x: Any) -> str:
     if array.ndim == 0:
         return f"{array.item():.6g}" if array.dtype.kind == "f" else repr(array.item())
     return f"[{', '.join(show(row) for row in array)}]"
+
+
+def judge_note(name: str, seed: int = 0) -> list[dict[str, Any]]:
+    """Every claim of one lecture note, by its number, as `Judgement.to_dict` has it."""
+    return [judge(claim, seed).to_dict() for claim in lecture_notes().NOTES[name]]

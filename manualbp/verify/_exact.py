@@ -172,7 +172,7 @@ class Comparison:
         return finding if inside else self._at_kink(leaf, index, finding)
 
     def _at_kink(self, leaf: int, index: tuple, finding: Finding) -> Finding:
-        """A last look at what differs: at a kink, what some choice at each comparison gives is right.
+        """A last look: at a kink, right is what some choice at each comparison gives.
 
         Conventions at several kinks need not add up to a one-sided derivative of the whole.
         """

@@ -32,7 +32,7 @@ class Arithmetic(Protocol):
 
     def lift(self, x: float) -> Any: ...
     def constant(self, x: float) -> Any: ...
-    def unary(self, name: str, x: Any) -> Any: ...
+    def unary(self, name: str) -> Callable[[Any], Any]: ...
     def add(self, x: Any, y: Any) -> Any: ...
     def mul(self, x: Any, y: Any) -> Any: ...
     def sub(self, x: Any, y: Any) -> Any: ...
@@ -124,10 +124,9 @@ def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
         raise Straddles(f"{name} of a comparison left open")
     rule = _RULES.get(name)
     if rule is None:
-        out = _each(lambda x: ar.unary(name, x), xs[0])
         if len(xs) != 1:
             raise Unsupported(name)
-        return [out]
+        return [_each(ar.unary(name), xs[0])]
     out = rule(eqn, xs, ar)
     return out if isinstance(out, list) else [out]
 
@@ -500,6 +499,9 @@ _MOVES = {
     "pad",
     "scatter",
     "split",
+    "stack",
+    "tile",
+    "unstack",
 }
 
 _RULES: dict[str, Callable[..., Any]] = {

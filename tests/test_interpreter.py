@@ -1,0 +1,124 @@
+"""The jaxpr interpreter over balls: against float64 evaluation by JAX, and where floats fail."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flint import arb
+from jax import lax
+
+from manualbp.verify._arb import Arb, precision
+from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
+
+X = np.array([[0.5, -1.25, 3.0], [2.0, 0.25, -0.75]])
+POSITIVE = np.abs(X) + 0.5
+UNIT = np.clip(X / 4, -0.9, 0.9)
+
+PROGRAMS = {
+    "arithmetic": (lambda x: x * x - 3 * x + x / (1 + x * x), X),
+    "exponentials": (lambda x: jnp.exp(x) + jnp.expm1(x) + jnp.exp2(x), X),
+    "logarithms": (lambda x: jnp.log(x) + jnp.log1p(x) + jnp.sqrt(x) + lax.rsqrt(x), POSITIVE),
+    "hyperbolic": (lambda x: jnp.tanh(x) + jnp.sinh(x) + jnp.cosh(x) + jax.nn.sigmoid(x), X),
+    "trigonometric": (lambda x: jnp.sin(x) + jnp.cos(x) + jnp.arctan(x) + jnp.tan(x), X),
+    "inverses": (lambda x: jnp.arcsin(x) + jnp.arctanh(x) + jnp.arccos(x), UNIT),
+    "erf": (lambda x: lax.erf(x) + lax.erfc(x), X),
+    "gamma": (lambda x: lax.lgamma(x) + lax.digamma(x), POSITIVE),
+    "powers": (lambda x: x**3 + x**-2 + x**2.5, POSITIVE),
+    "where": (lambda x: jnp.where(x > 0, jnp.sqrt(jnp.abs(x)), -x), X),
+    "clip, max, min, abs, sign": (
+        lambda x: jnp.clip(x, -1, 1) + jnp.maximum(x, 0.3) + jnp.minimum(x, 1) + jnp.abs(x)
+        + jnp.sign(x), X),
+    "floor, ceil": (lambda x: jnp.floor(x) + 2 * jnp.ceil(x), X),
+    "sums": (lambda x: x.sum(0) + x.mean() + x.prod() + x.max(0) + x.min(), X),
+    "cumulative": (lambda x: jnp.cumsum(x, 1) + jnp.cumprod(x, 0) + lax.cummax(x), X),
+    "matmul": (lambda x: x @ x.T, X),
+    "einsum": (lambda x: jnp.einsum("ij,kj->ik", x, jnp.tanh(x)), X),
+    "movement": (
+        lambda x: jnp.concatenate([x.T.reshape(2, 3)[:, ::-1], jnp.pad(x, ((0, 1), (0, 0)))]), X),
+    "gather": (lambda x: x[jnp.array([1, 0, 1])] + jnp.take_along_axis(
+        x, jnp.array([[2], [0]]), 1)[0], X),
+    "scatter": (lambda x: x.at[jnp.array([0, 0]), jnp.array([1, 1])].add(x[:, 0]), X),
+    "sort": (lambda x: jnp.sort(x, axis=1) + x[0, jnp.argsort(x[0])], X),
+    "argmax": (lambda x: jax.nn.one_hot(jnp.argmax(x, 1), 3) * x, X),
+    "scan": (lambda x: lax.scan(lambda c, r: (c * r, c + r), x[0], x)[1], X),
+    "cond": (lambda x: lax.cond(x[0, 0] > 0, jnp.exp, jnp.tanh, x), X),
+    "while": (lambda x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 1.5),
+                                       (0, x))[1], X),
+    "jit, checkpoint": (lambda x: jax.checkpoint(jax.jit(jnp.tanh))(x), X),
+    "custom_jvp": (jax.nn.relu, X),
+    "integers": (lambda x: x * (jnp.arange(3) % 2 == 0).astype(x.dtype) + jnp.arange(3).astype(x.dtype), X),
+    "logsumexp": (lambda x: jax.nn.logsumexp(x, axis=1), X),
+    "grad": (jax.grad(lambda x: jnp.sum(jax.nn.softmax(x) * jnp.tanh(x))), X),
+}  # fmt: skip
+
+
+def balls(function, *arguments, ties_open=False, bits=256):
+    with jax.enable_x64(True):
+        jaxpr = jax.make_jaxpr(function)(*arguments)
+        with precision(bits):
+            ar = Arb(ties_open=ties_open)
+            return evaluate(jaxpr, [lift(np.asarray(a), ar.lift) for a in arguments], ar)
+
+
+def floats(array):
+    return np.vectorize(float, otypes=[float])(array)
+
+
+@pytest.mark.filterwarnings("ignore:.*tracing-time.*")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_agrees_with_float64(name):
+    function, x = PROGRAMS[name]
+    got = [floats(y) for y in balls(function, x)]
+    with jax.enable_x64(True):
+        want = jax.tree.leaves(function(jnp.asarray(x)))
+    assert len(got) == len(want)
+    for a, b in zip(got, want, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_what_overflows_in_floats_is_exact():
+    def loss(z):
+        return -jnp.log(jnp.exp(z) / jnp.sum(jnp.exp(z)))[0]
+
+    (got,) = balls(jax.grad(loss), np.array([900.0, 0.0, -5.0]))
+    assert abs(float(got[1]) - np.exp(-900.0)) == 0.0  # underflows as a float, not as a ball
+    assert got[1] > 0
+    assert got[1] < arb(10) ** -390
+
+
+def test_a_cancellation_that_loses_everything_in_floats():
+    (got,) = balls(lambda x: (1 + x) - 1, np.array(1e-30))
+    assert float(got.item()) == 1e-30
+
+
+def test_a_comparison_that_cannot_be_decided_is_never_guessed():
+    with pytest.raises(Straddles):
+        balls(lambda x: jnp.where(jnp.exp(x) * jnp.exp(-x) < 1, 0.0, x), np.array(0.7))
+
+
+def test_equal_entries_tie():
+    (got,) = balls(lambda x: jnp.argmax(jax.nn.softmax(x)), np.array([1.0, 2.0, 2.0]))
+    assert int(got) == 1
+
+
+def test_ties_open_give_every_choice():
+    (got,) = balls(jax.grad(lambda x: jnp.maximum(x, 0)), np.array(0.0), ties_open=True)
+    ball = got.item()
+    assert ball.contains(0)
+    assert ball.contains(1)
+    assert not ball.contains(2)
+
+
+def test_an_unknown_primitive_is_named():
+    with pytest.raises(Unsupported, match="cholesky"):
+        balls(jnp.linalg.cholesky, np.eye(2))
+
+
+def test_precision_is_restored():
+    import flint
+
+    before = flint.ctx.prec
+    with pytest.raises(RuntimeError), precision(999):
+        raise RuntimeError
+    assert flint.ctx.prec == before
