@@ -169,7 +169,7 @@ def softmax_pull(p, dy):
 
 
 def wide(x):
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
 
 
 def one_hot(labels, like):
@@ -460,7 +460,7 @@ def max_counted(x, dy):
 
 
 def masked_softmax_definition(mask, z):
-    e = jnp.where(mask, jnp.exp(z), 0)
+    e = jnp.where(~mask, 0, jnp.exp(z))
     total = jnp.sum(e, axis=-1, keepdims=True)
     return jnp.where(total > 0, e / jnp.where(total > 0, total, 1), 0)
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from manualbp._rule import Rule
 from manualbp.verify import _diagnosis, _exact
+from manualbp.verify._arb import precision
 from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
 from manualbp.verify._interpreter import Straddles, Unsupported
 from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
 from manualbp.verify._reference import definition_of
 from manualbp.verify._report import Counterexample, Evidence, Report
+from manualbp.verify._shrink import shrink
 
 Level = Literal["quick", "standard", "full"]
 
@@ -27,6 +29,8 @@ _EFFORT: dict[str, tuple[int, int, int]] = {
     "standard": (512, 24, 8),
     "full": (4096, 96, 32),
 }
+# Points at which lines in search of thresholds start
+_BASES = 6
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
 # Digits that float64 may lose where the problem itself is well conditioned.
@@ -158,6 +162,7 @@ class Judge:
         self.problem, self.args, self.seed = problem, args, seed
         self.explore = explore
         self.points, self.decide, self.always = _EFFORT[level]
+        self.at_thresholds = range(0)
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
         self.decided: Counter[str] = Counter()
@@ -193,10 +198,16 @@ class Judge:
                 points.append(given)
             else:
                 points.append(self.problem.draw(rng, STYLES[i % len(STYLES)]))
+        if self.explore or given is None:
+            thresholds = self.problem.thresholds(points[:_BASES], self.always * 4)
+            self.at_thresholds = range(len(points), len(points) + len(thresholds))
+            # always so many points, so that nothing is compiled twice
+            spare = [points[i % len(points)] for i in range(self.always * 4 - len(thresholds))]
+            points += [*thresholds, *spare]
         shape = self.problem.values_shape()
         cotangents = [
             self.problem.cotangents(shape, rng, "round" if i % 2 == 0 else "normal")
-            for i in range(n)
+            for i in range(len(points))
         ]
         return (
             [np.stack(x) for x in zip(*points, strict=True)],
@@ -229,9 +240,11 @@ class Judge:
         for s in suspects:
             by_point.setdefault(s.point, []).append(s)
         chosen = list(_spread(list(by_point), self.decide))
-        others = [p for p in range(len(cotangents[0]) if cotangents else 0) if p not in by_point]
-        chosen += others[: self.always]
-        wrong_floats: list[tuple[Suspect, _exact.Finding, list]] = []
+        everywhere = [*self.at_thresholds, *range(self.points)]
+        others = [p for p in everywhere if p not in by_point and p < _count(cotangents)]
+        chosen += others[: self.always + len(self.at_thresholds)]
+        agreed: list[Agreed] = []
+        wrong_floats: list[tuple[Suspect, _exact.Finding, _exact.Comparison]] = []
         for p in chosen:
             point = [x[p] for x in (*stack, *cotangents)]
             if not all(np.all(np.isfinite(x)) for x in point):
@@ -241,16 +254,18 @@ class Judge:
             except (Straddles, Unsupported) as reason:
                 undecided.append(f"{type(reason).__name__.lower()}: {reason}")
                 continue
-            for leaf, index, finding in self._entries(comparison, p, ours):
+            for leaf, index, finding in self._entries(comparison):
                 self.decided[finding.truth] += 1
                 if finding.verdict == "wrong":
                     return self._failed(comparison, leaf, index, finding)
+                if finding.verdict == "right":
+                    agreed.append((comparison, leaf, index, finding))
                 if finding.verdict == "undecided":
                     self.decided["skipped"] += 1
             for s in by_point.get(p, ()):
                 finding = self._entry(comparison, s.leaf, s.index)
                 if finding.verdict == "right" and self._lost(comparison, s, finding):
-                    wrong_floats.append((s, finding, point))
+                    wrong_floats.append((s, finding, comparison))
                 elif finding.verdict == "kink":
                     self._note("at a kink the rule's value lies between the one-sided derivatives")
                 elif finding.verdict == "right" and not _close(
@@ -259,8 +274,12 @@ class Judge:
                     self._note(
                         "autodiff of the definition is wrong here in float64, the rule is right"
                     )
+        rough = _rough(agreed)
+        if rough is not None:
+            return self._failed(*rough)
         if wrong_floats:
             return self._failed_floats(*wrong_floats[0])
+        self._note_digits(agreed)
         decided = sum(n for truth, n in self.decided.items() if truth != "skipped")
         decided -= self.decided["skipped"]
         if decided <= 0 and undecided:
@@ -279,8 +298,13 @@ class Judge:
     def _compared_any(self) -> bool:
         return any(e.compared for e in self.evidence if e.rung == "autodiff")
 
+    def _note_digits(self, agreed: "list[Agreed]") -> None:
+        digits = min((f.digits for *_, f in agreed), default=np.inf)
+        if digits < _exact.SAME:
+            self._note(f"an approximation: rule and definition agree to {digits:.1f} digits")
+
     def _entries(
-        self, comparison: _exact.Comparison, p: int, ours: Any
+        self, comparison: _exact.Comparison
     ) -> Iterator[tuple[int, tuple, _exact.Finding]]:
         exact = comparison.exact
         for k, array in enumerate(exact.value):
@@ -330,42 +354,38 @@ class Judge:
     def _failed(
         self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
     ) -> Report:
+        first = comparison, leaf, index, finding
+        if finding.verdict == "wrong":
+            first = shrink(first, self.seed, smaller=self.explore)
+        comparison, leaf, index, finding = first
         got, expected = _number(finding.got), _number(finding.expected)
-        example = self._example(comparison.point, leaf, index, expected, got, finding.truth)
+        example = self._example(comparison, leaf, index, expected, got, finding.truth)
         self.evidence.append(Evidence("exact", "FAIL", "the rule is not the gradient"))
-        return self._report(
-            "FAIL", example, _diagnosis.of_finding(self.problem, comparison, leaf, index, finding)
-        )
+        diagnosis = _diagnosis.of_finding(comparison, leaf, index, finding)
+        return self._report("FAIL", example, diagnosis)
 
-    def _failed_floats(self, s: Suspect, finding: _exact.Finding, point: list) -> Report:
+    def _failed_floats(
+        self, s: Suspect, finding: _exact.Finding, comparison: _exact.Comparison
+    ) -> Report:
         expected = _number(finding.expected)
-        example = self._example(point, s.leaf, s.index, expected, s.got, finding.truth)
+        example = self._example(comparison, s.leaf, s.index, expected, s.got, finding.truth)
         self.evidence.append(
             Evidence("exact", "FAIL", "the formula is right, its float64 arithmetic is not")
         )
         return self._report("FAIL", example, _diagnosis.of_floats(s.got, expected))
 
     def _example(
-        self, point: list, leaf: int, index: tuple, expected: Any, got: float, truth: str
+        self, at: _exact.Comparison, leaf: int, index: tuple, expected: Any, got: float, truth: str
     ) -> Counterexample:
-        n = len(self.problem.free)
-        args = jax.tree.map(
-            lambda x: (
-                x
-                if isinstance(x, np.ndarray)
-                else np.asarray(x)
-                if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended)
-                else x
-            ),
-            self.problem.arguments(point[:n]),
-        )
-        cotangents = point[n:]
+        problem, n = at.problem, len(at.problem.free)
+        args = problem.arguments(at.point[:n])
+        cotangents = at.point[n:]
         one = expected if isinstance(expected, float) else np.nan
         ulps = abs(got - one) / np.spacing(abs(one)) if np.isfinite(one) else None
         return Counterexample(
             args,
             cotangents[0] if len(cotangents) == 1 else tuple(cotangents),
-            "value" if leaf < 0 else self.problem.name_of(leaf),
+            "value" if leaf < 0 else problem.name_of(leaf),
             index,
             expected,
             got,
@@ -392,6 +412,33 @@ class Judge:
         )
 
 
+Agreed = tuple[_exact.Comparison, int, tuple, _exact.Finding]
+
+
+def _rough(agreed: list[Agreed]) -> Agreed | None:
+    """An entry that agrees to some digits only, where that is no approximation.
+
+    Where most entries of a result are the same to SAME digits, the others are wrong; where all
+    are off by one factor, however small, so are they.
+    """
+    by_leaf: dict[int, list[Agreed]] = {}
+    for entry in agreed:
+        by_leaf.setdefault(entry[1], []).append(entry)
+    for entries in by_leaf.values():
+        some = [e for e in entries if e[3].digits < _exact.SAME]
+        if not some:
+            continue
+        telling = [e for e in entries if not (e[3].got == 0 and e[3].expected == 0)]
+        if len(some) <= len(telling) / 2:
+            return some[0]
+        with precision(256):
+            factors = [float(e[3].got / e[3].expected - 1) for e in some]
+        typical = float(np.median(factors))
+        if len(factors) >= 3 and all(abs(f - typical) <= 1e-3 * abs(typical) for f in factors):
+            return some[0]
+    return None
+
+
 def _spread(points: list[int], n: int) -> Iterator[int]:
     """At most n of the points, every style of input among them."""
     styles = [[p for p in points if p % len(STYLES) == s] for s in range(len(STYLES))]
@@ -401,6 +448,10 @@ def _spread(points: list[int], n: int) -> Iterator[int]:
             if group and taken < n:
                 yield group.pop(0)
                 taken += 1
+
+
+def _count(stacks: list) -> int:
+    return len(stacks[0]) if stacks else 0
 
 
 def _mid(x: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from manualbp.verify._problem import ContractBroken, Problem
+from manualbp.verify._problem import ContractBroken
 
 _OF_CONTRACT = {
     "structure": "one cotangent an argument, in the argument's own tree, is missing or too many",
@@ -29,9 +29,7 @@ def of_floats(got: float, expected: float) -> tuple[str, ...]:
     return ("cancellation: the right function, in arithmetic that loses digits",)
 
 
-def of_finding(
-    problem: Problem, comparison: Any, leaf: int, index: tuple, finding: Any
-) -> tuple[str, ...]:
+def of_finding(comparison: Any, leaf: int, index: tuple, finding: Any) -> tuple[str, ...]:
     """Relations between got and expected at the failing point, the most telling first."""
     if leaf < 0:
         return ("the forward value is wrong, before any gradient",)
@@ -71,6 +69,8 @@ def _factor(ratio: float) -> str:
     if np.isclose(ratio, -1, rtol=1e-9):
         return "sign flipped"
     simple = Fraction(ratio).limit_denominator(1000)
-    if simple != 0 and np.isclose(float(simple), ratio, rtol=1e-9):
+    if simple not in (0, 1) and np.isclose(float(simple), ratio, rtol=1e-9):
         return f"off by a constant factor: got = {simple} x expected"
+    if abs(ratio - 1) < 1e-4:
+        return f"off by a constant factor: got = (1 {ratio - 1:+.3g}) x expected"
     return f"off by a factor: got = {ratio:.6g} x expected"

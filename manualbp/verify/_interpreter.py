@@ -107,8 +107,8 @@ def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arithm
 
 def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     name = eqn.primitive.name
-    if name in _CALLS:
-        inner = eqn.params[_CALLS[name]]
+    if name in CALLS:
+        inner = eqn.params[CALLS[name]]
         if isinstance(inner, core.ClosedJaxpr):
             return evaluate(inner, xs, ar)
         return _run(inner, (), xs, ar)
@@ -476,7 +476,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 # What may be asked of a comparison left open
 _OPEN = {"and", "or", "not", "select_n", "convert_element_type", "reduce_or", "reduce_and"}
 
-_CALLS = {
+CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",

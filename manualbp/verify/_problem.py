@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify import _inputs
+from manualbp.verify import _inputs, _thresholds
 from manualbp.verify._interpreter import is_floating
 
 
@@ -88,6 +88,7 @@ class Problem:
             if s.domain in ("key", "none")
         }
         self.free = [i for i in range(len(leaves)) if i not in self._fixed]
+        self.argnums = argnums
         wanted = range(len(args)) if argnums is None else argnums
         self.differentiated = [
             k
@@ -240,6 +241,23 @@ class Problem:
             many = [[np.stack([x] * n) for x in group] for group in (leaves, dy)]
             self._stacks[n] = jax.make_jaxpr(jax.vmap(self.truth))(*many)
         return self._stacks[n]
+
+    @functools.cached_property
+    def decisions(self) -> tuple[Callable[..., Any], list]:
+        """Every decision of both programs over a stack of inputs, compiled; and their places."""
+        run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
+        return jax.jit(jax.vmap(run)), branches
+
+    def thresholds(self, points: list[list], limit: int) -> list[list]:
+        """Inputs on both sides of, and at, the places where either program changes its way."""
+        rng = np.random.default_rng(0)
+        shape = self.values_shape()
+        dys = self.cotangents(shape, rng, "round")
+        n = len(self.free)
+        found = _thresholds.find(
+            self.decisions[0], [[*p, *dys] for p in points], self.differentiated, limit
+        )
+        return [point[:n] for point in found]
 
     @functools.cached_property
     def traced(self) -> "Traced":

@@ -1,0 +1,132 @@
+"""A smaller counterexample: fewer entries, rounder numbers, while the rule still fails."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from manualbp.verify import _exact
+from manualbp.verify._inputs import Spec
+from manualbp.verify._interpreter import Straddles, Unsupported
+from manualbp.verify._problem import Problem
+
+# A failure: where it stands, and what was found there
+Failure = tuple[_exact.Comparison, int, tuple, _exact.Finding]
+
+# Exact evaluations spent on the search
+_TRIES = 60
+
+
+def shrink(failure: Failure, seed: int, smaller: bool = True) -> Failure:
+    """The simplest failure of the same result (value, or gradient of the same argument) found.
+
+    Args:
+      failure: where the search starts.
+      seed: of the points tried in smaller shapes.
+      smaller: try smaller shapes too.
+    """
+    tries = iter(range(_TRIES))
+    if smaller:
+        failure = _in_smaller_shapes(failure, seed, tries)
+    return _rounder(failure, tries)
+
+
+def fails_at(problem: Problem, point: list, leaf: int) -> Failure | None:
+    """The first wrong entry of a leaf (-1 - k for the k-th of the value) at a point."""
+    try:
+        comparison = _exact.compare(problem, point)
+        results = comparison.exact.value if leaf < 0 else comparison.exact.pull
+        for index in np.ndindex(results[-1 - leaf if leaf < 0 else leaf].shape):
+            finding = (
+                comparison.value(-1 - leaf, index) if leaf < 0 else comparison.gradient(leaf, index)
+            )
+            if finding.verdict == "wrong":
+                return comparison, leaf, index, finding
+    except (Straddles, Unsupported):
+        pass
+    return None
+
+
+def _in_smaller_shapes(failure: Failure, seed: int, tries: Iterator[int]) -> Failure:
+    """Axes of one length shrink together, since they may have to match."""
+    comparison, leaf, *_ = failure
+    problem = comparison.problem
+    for sizes in _smaller_sizes(problem.specs):
+        try:
+            specs = [_resized(s, sizes) for s in problem.specs]
+            with jax.enable_x64(True):
+                other = Problem(
+                    problem.subject, problem.definition, problem.tree.unflatten(specs),
+                    problem.argnums,
+                )  # fmt: skip
+                shape = other.values_shape()
+                _ = other.traced
+        except Exception:  # whatever the user's code raises on other shapes
+            continue
+        rng = np.random.default_rng(seed)
+        drawn = [other.draw(rng, style) for style in ("round", "ties", "round", "normal")]
+        points = [[*leaves, *other.cotangents(shape, rng, "round")] for leaves in drawn]
+        for point in (_sliced(comparison.point, points[0]), *points):
+            if next(tries, None) is None:
+                return failure
+            found = fails_at(other, point, leaf)
+            if found is not None:
+                return found
+    return failure
+
+
+def _sliced(point: list, like: list) -> list:
+    """The first entries of each array of a point, as many as another point has."""
+    if any(x.ndim != y.ndim for x, y in zip(point, like, strict=True)):
+        return like
+    return [x[tuple(map(slice, y.shape))] for x, y in zip(point, like, strict=True)]
+
+
+def _smaller_sizes(specs: list[Spec]) -> Iterator[dict[int, int]]:
+    """Maps from old lengths to new ones, the smallest first."""
+    lengths = sorted({n for s in specs for n in s.shape if n > 1})
+    if not lengths or len(lengths) > 3:
+        return
+    for new in itertools.product(*([1, 2] if n > 2 else [1, n] for n in lengths)):
+        sizes = dict(zip(lengths, new, strict=True))
+        if sizes != {n: n for n in lengths}:
+            yield sizes
+
+
+def _resized(spec: Spec, sizes: dict[int, int]) -> Spec:
+    shape = tuple(sizes.get(n, n) for n in spec.shape)
+    return replace(spec, shape=shape, below=sizes.get(spec.below, spec.below))
+
+
+def _rounder(failure: Failure, tries: Iterator[int]) -> Failure:
+    """Simpler numbers, array by array, the boldest change first."""
+    comparison, leaf, *_ = failure
+    problem, point = comparison.problem, list(comparison.point)
+    cotangents = range(len(problem.free), len(point))
+    floating = [k for k, x in enumerate(point) if x.dtype.kind == "f"]
+    for k in [*cotangents, *(k for k in floating if k not in cotangents)]:
+        for change in _SIMPLER:
+            simpler = change(point[k])
+            if np.array_equal(simpler, point[k]):
+                break
+            if next(tries, None) is None:
+                return failure
+            changed = [*point[:k], simpler, *point[k + 1 :]]
+            found = fails_at(problem, changed, leaf)
+            if found is not None:
+                point, failure = changed, found
+                break
+    return failure
+
+
+_SIMPLER: tuple[Callable[[Any], Any], ...] = (
+    np.zeros_like,
+    np.ones_like,
+    lambda x: np.full_like(x, np.round(x.flat[0]) if x.size else 0),
+    np.round,
+    lambda x: np.round(x, 1),
+    lambda x: np.round(x, 3),
+)

@@ -1,0 +1,202 @@
+"""Where programs branch: the inputs on, just below and just above every comparison they make.
+
+Both programs are run again in float64 with one thing changed: every comparison, selection, clamp,
+abs, sign, maximum and floor reports which way it went. Along lines through the space of inputs
+the places where an answer changes are bracketed and bisected to neighbouring floats.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from manualbp.verify._interpreter import CALLS, is_floating
+
+# Values of one entry along a line: many scales, both signs, and 0
+_GRID = np.unique(
+    np.concatenate(
+        [
+            [0.0],
+            *(sign * 10.0 ** np.linspace(-12, 12, 49) for sign in (-1, 1)),
+            np.linspace(-12, 12, 49) + 0.01,
+        ]
+    )
+)
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One comparison of a program.
+
+    Attributes:
+      text: the primitive, and where in the user's code it stands.
+      size: how many booleans it gives for one point.
+    """
+
+    text: str
+    size: int
+
+
+def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
+    """A function of the programs' inputs that gives every decision as one vector of booleans."""
+    branches: list[Branch] = []
+
+    def run(*arguments: Any) -> Any:
+        branches.clear()
+        taken: list[Any] = []
+        for closed in jaxprs:
+            _watch(closed.jaxpr, closed.consts, arguments, taken, branches)
+        flat = [jnp.ravel(x) for x in taken]
+        return jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
+
+    return run, branches
+
+
+def _watch(jaxpr: Any, consts: Any, arguments: Any, taken: list, branches: list) -> list:
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for eqn in jaxpr.eqns:
+        xs = [read(v) for v in eqn.invars]
+        inner = eqn.params.get(CALLS.get(eqn.primitive.name, ""))
+        if isinstance(inner, core.ClosedJaxpr):
+            out = _watch(inner.jaxpr, inner.consts, xs, taken, branches)
+        elif inner is not None:
+            out = _watch(inner, (), xs, taken, branches)
+        else:
+            decide = _DECISIONS.get(eqn.primitive.name)
+            if decide is not None and all(is_floating(v.aval.dtype) for v in eqn.invars):
+                for which in decide(*xs):
+                    taken.append(which)
+                    branches.append(Branch(_where(eqn), int(np.size(which))))
+            result = eqn.primitive.bind(*xs, **eqn.params)
+            out = result if eqn.primitive.multiple_results else [result]
+        values.update(zip(eqn.outvars, out, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _order(x: Any, y: Any) -> list:
+    return [x < y, x > y]
+
+
+_DECISIONS: dict[str, Callable[..., list]] = {
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "max", "min"), _order),
+    "abs": lambda x: _order(x, jnp.zeros_like(x)),
+    "sign": lambda x: _order(x, jnp.zeros_like(x)),
+    "clamp": lambda low, x, high: [x < low, x > high],
+    "floor": lambda x: [jnp.floor(x) % 2 == 0],
+    "ceil": lambda x: [jnp.ceil(x) % 2 == 0],
+    "round": lambda x: [jnp.round(x) % 2 == 0],
+}
+
+
+def _where(eqn: Any) -> str:
+    """The primitive and the line of the user's code that it comes from."""
+    try:
+        from jax._src import source_info_util
+
+        place = source_info_util.summarize(eqn.source_info)
+    except Exception:
+        place = ""
+    return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
+
+
+def find(
+    decide: Callable[..., Any], points: list[list], movable: Sequence[int], limit: int
+) -> list[list]:
+    """Points on both sides of, and at, each change of a decision along lines.
+
+    Args:
+      decide: compiled, from stacked inputs to stacked decisions.
+      points: where lines start, each a list of arrays.
+      movable: the arrays whose entries are moved.
+      limit: at most so many points.
+    """
+    lines = list(_lines(points, movable))[:_MOST_LINES]
+    found: list[list] = []
+    seen: set[tuple] = set()
+    for point, k, entries in lines:
+
+        def along(values: np.ndarray, point=point, k=k, entries=entries) -> list:
+            moved = [np.repeat(x[None], len(values), 0) for x in point]
+            moved[k][(slice(None), *entries)] = values.reshape(-1, *(1 for _ in entries[0].shape))
+            return moved
+
+        for low, high in _brackets(decide, along):
+            for value in _around(low, high):
+                key = (k, float(value), bool(np.size(entries[0]) > 1))
+                if key not in seen:
+                    seen.add(key)
+                    found.append([x[0] for x in along(np.array([value]))])
+            if len(found) >= limit:
+                return found[:limit]
+    return found
+
+
+def _around(low: float, high: float) -> np.ndarray:
+    """Values at and next to a change; 0 stands for what backends flush to it."""
+    if max(abs(low), abs(high)) < 1e-300:
+        return np.array([-1e-30, 0.0, 1e-30])
+    beyond = np.nextafter([low, high], [-np.inf, np.inf])
+    return np.unique([*beyond, low, high, _round(low, high)])
+
+
+def _lines(points: list[list], movable: Sequence[int]):
+    """All entries of an array moved together; then single entries of each."""
+    for k in movable:
+        x = points[0][k]
+        if x.size:
+            yield points[0], k, tuple(np.indices(x.shape).reshape(x.ndim, -1)) or (np.array(0),)
+    for n, point in enumerate(points[1:]):
+        for k in movable:
+            if point[k].ndim and point[k].size > 1:
+                entry = np.unravel_index(n % point[k].size, point[k].shape)
+                yield point, k, tuple(np.array([i]) for i in entry)
+
+
+def _brackets(decide: Callable, along: Callable) -> list[tuple[float, float]]:
+    """Neighbouring floats between which some decision changes."""
+    answers = np.asarray(decide(*along(_GRID)))
+    changes = np.flatnonzero((answers[1:] != answers[:-1]).any(axis=1))
+    low, high = _GRID[changes], _GRID[changes + 1]
+    if not len(low):
+        return []
+    at_low = answers[changes]
+    for _ in range(64):
+        middle = _middle(low, high)
+        padded = np.concatenate([middle, np.full(len(_GRID) - len(middle), middle[0])])
+        same = (np.asarray(decide(*along(padded)))[: len(middle)] == at_low).all(axis=1)
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return list(dict.fromkeys(zip(low.tolist(), high.tolist(), strict=True)))
+
+
+def _middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Halfway in the ordering of floats, so that 64 halvings always meet."""
+    a, b = (_ordered(x) for x in (low, high))
+    return _float(a + (b - a) // 2)
+
+
+def _ordered(x: np.ndarray) -> np.ndarray:
+    bits = np.asarray(x, np.float64).view(np.int64)
+    return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
+
+
+def _float(order: np.ndarray) -> np.ndarray:
+    bits = np.where(order < 0, np.int64(-(2**63)) - order, order)
+    return bits.view(np.float64)
+
+
+def _round(low: float, high: float) -> float:
+    """The roundest number next to the change, which is often what was meant."""
+    for digits in range(-3, 10):
+        rounded = round(low, digits)
+        if abs(rounded - low) <= 1e-9 * max(abs(low), 1e-300):
+            return rounded
+    return low
