@@ -517,7 +517,10 @@ def half_mse_error(z, t):
 
 
 def norm(x):
-    return jnp.sqrt(jnp.sum(x * x))
+    """Scaled by the largest entry, whose square may vanish or overflow."""
+    largest = jnp.max(jnp.abs(x))
+    scale = jnp.where(largest == 0, 1, largest)
+    return largest * jnp.sqrt(jnp.sum((x / scale) ** 2))
 
 
 def norm_pull(x, dy):
@@ -526,7 +529,7 @@ def norm_pull(x, dy):
 
 
 def norm_definition(x):
-    total = jnp.sum(x * x)
+    total = jnp.sum(x**2)
     return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total)))
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify import _diagnosis, _exact
+from manualbp.verify import _diagnosis, _differences, _exact
 from manualbp.verify._arb import precision
 from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
@@ -251,9 +251,11 @@ class Judge:
                 continue
             try:
                 comparison = _exact.compare(self.problem, point)
-            except (Straddles, Unsupported) as reason:
-                undecided.append(f"{type(reason).__name__.lower()}: {reason}")
+            except Straddles as reason:
+                undecided.append(str(reason))
                 continue
+            except Unsupported as primitive:
+                return self._by_differences(stack, cotangents, ours, chosen, str(primitive))
             for leaf, index, finding in self._entries(comparison):
                 self.decided[finding.truth] += 1
                 if finding.verdict == "wrong":
@@ -297,6 +299,40 @@ class Judge:
 
     def _compared_any(self) -> bool:
         return any(e.compared for e in self.evidence if e.rung == "autodiff")
+
+    def _by_differences(
+        self, stack: list, cotangents: list, ours: Any, chosen: list[int], primitive: str
+    ) -> Report:
+        """Where a primitive has no exact form: float64 differences of the definition decide."""
+        undecided = 0
+        for p in chosen[: self.always + self.decide]:
+            point = [x[p] for x in (*stack, *cotangents)]
+            if not all(np.all(np.isfinite(x)) for x in point):
+                continue
+            pulled = [x[p] for x in ours[1]]
+            for leaf, estimate, findings in _differences.decide(self.problem, point, pulled):
+                for index, finding in findings.items():
+                    if finding.verdict == "undecided":
+                        undecided += 1
+                        continue
+                    self.decided[finding.truth] += 1
+                    if finding.verdict == "wrong":
+                        example = self._example(
+                            self.problem, point, leaf, index, finding.expected, finding.got,
+                            finding.truth,
+                        )  # fmt: skip
+                        text = "the rule is not the gradient"
+                        self.evidence.append(Evidence("exact", "FAIL", text))
+                        diagnosis = _diagnosis.of_arrays(pulled[leaf], estimate, 1e-6)
+                        return self._report("FAIL", example, diagnosis)
+        decided = self.decided["float64 differences"]
+        text = (
+            f"{primitive} has no exact form: float64 differences decided {decided:,} numbers, "
+            f"not {undecided:,}"
+        )
+        verdict: Any = "PASS" if decided > 9 * undecided else "UNDECIDED"
+        self.evidence.append(Evidence("exact", verdict, text, decided))
+        return self._report(verdict)
 
     def _note_digits(self, agreed: "list[Agreed]") -> None:
         digits = min((f.digits for *_, f in agreed), default=np.inf)
@@ -359,7 +395,9 @@ class Judge:
             first = shrink(first, self.seed, smaller=self.explore)
         comparison, leaf, index, finding = first
         got, expected = _number(finding.got), _number(finding.expected)
-        example = self._example(comparison, leaf, index, expected, got, finding.truth)
+        example = self._example(
+            comparison.problem, comparison.point, leaf, index, expected, got, finding.truth
+        )
         self.evidence.append(Evidence("exact", "FAIL", "the rule is not the gradient"))
         diagnosis = _diagnosis.of_finding(comparison, leaf, index, finding)
         return self._report("FAIL", example, diagnosis)
@@ -368,18 +406,27 @@ class Judge:
         self, s: Suspect, finding: _exact.Finding, comparison: _exact.Comparison
     ) -> Report:
         expected = _number(finding.expected)
-        example = self._example(comparison, s.leaf, s.index, expected, s.got, finding.truth)
+        example = self._example(
+            comparison.problem, comparison.point, s.leaf, s.index, expected, s.got, finding.truth
+        )
         self.evidence.append(
             Evidence("exact", "FAIL", "the formula is right, its float64 arithmetic is not")
         )
         return self._report("FAIL", example, _diagnosis.of_floats(s.got, expected))
 
     def _example(
-        self, at: _exact.Comparison, leaf: int, index: tuple, expected: Any, got: float, truth: str
+        self,
+        problem: Problem,
+        point: list,
+        leaf: int,
+        index: tuple,
+        expected: Any,
+        got: float,
+        truth: str,
     ) -> Counterexample:
-        problem, n = at.problem, len(at.problem.free)
-        args = problem.arguments(at.point[:n])
-        cotangents = at.point[n:]
+        n = len(problem.free)
+        args = problem.arguments(point[:n])
+        cotangents = point[n:]
         one = expected if isinstance(expected, float) else np.nan
         ulps = abs(got - one) / np.spacing(abs(one)) if np.isfinite(one) else None
         return Counterexample(

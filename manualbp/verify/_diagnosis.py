@@ -35,21 +35,25 @@ def of_finding(comparison: Any, leaf: int, index: tuple, finding: Any) -> tuple[
         return ("the forward value is wrong, before any gradient",)
     if isinstance(finding.expected, tuple):
         return ("wrong value at a kink: outside the one-sided derivatives",)
-    got, expected = _entries(comparison, leaf)
+    return of_arrays(*_entries(comparison, leaf))
+
+
+def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-9) -> tuple[str, ...]:
+    """How one wrong cotangent relates to the right one."""
     if not np.any(got) and np.any(expected):
         return ("the gradient of this argument is zero",)
     found = []
     with np.errstate(all="ignore"):
         ratios = got / expected
     ratios = ratios[np.isfinite(ratios) & (expected != 0)]
-    constant = ratios.size > 1 and np.allclose(ratios, ratios[0], rtol=1e-9)
+    constant = ratios.size > 1 and np.allclose(ratios, ratios[0], rtol=rounding)
     if ratios.size and (constant or got.size == 1):
-        found.append(_factor(float(ratios[0])))
-    square = got.ndim == 2 and got.shape[0] == got.shape[1]
-    if square and np.allclose(got, expected.T):
+        found.append(_factor(float(ratios.flat[0]), rounding))
+    square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
+    if square and np.allclose(got, expected.T, rtol=rounding):
         found.append("transposed")
     with np.errstate(all="ignore"):
-        wrong = ~(np.abs(got - expected) <= 1e-9 * np.abs(expected))
+        wrong = ~(np.abs(got - expected) <= rounding * np.abs(expected))
     if not found and 0 < wrong.sum() < got.size:
         found.append(
             f"wrong for {int(wrong.sum())} of {got.size} entries only: a branch, a tail, "
@@ -65,11 +69,11 @@ def _entries(comparison: Any, leaf: int) -> tuple[np.ndarray, np.ndarray]:
     return floats(comparison.exact.our_pull[leaf]), floats(comparison.exact.pull[leaf])
 
 
-def _factor(ratio: float) -> str:
-    if np.isclose(ratio, -1, rtol=1e-9):
+def _factor(ratio: float, rounding: float) -> str:
+    if np.isclose(ratio, -1, rtol=rounding):
         return "sign flipped"
     simple = Fraction(ratio).limit_denominator(1000)
-    if simple not in (0, 1) and np.isclose(float(simple), ratio, rtol=1e-9):
+    if simple not in (0, 1) and np.isclose(float(simple), ratio, rtol=rounding):
         return f"off by a constant factor: got = {simple} x expected"
     if abs(ratio - 1) < 1e-4:
         return f"off by a constant factor: got = (1 {ratio - 1:+.3g}) x expected"

@@ -221,6 +221,11 @@ class Problem:
         return jax.jit(jax.vmap(both))
 
     @functools.cached_property
+    def compiled_loss(self) -> Callable[..., Any]:
+        """The definition's value against the cotangents, over a stack of points."""
+        return jax.jit(jax.vmap(self.loss))
+
+    @functools.cached_property
     def compiled_paths(self) -> Callable[..., Any]:
         """The subject alone over a stack of points, by vmap and by scan."""
 
