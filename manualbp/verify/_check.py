@@ -29,6 +29,7 @@ _EFFORT: dict[str, tuple[int, int, int]] = {
     "standard": (512, 24, 8),
     "full": (4096, 96, 32),
 }
+_EVEN = ("round", "normal")
 # Points at which lines in search of thresholds start
 _BASES = 6
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
@@ -185,7 +186,7 @@ class Judge:
                 compared,
             )
         )
-        return self._adjudicate(stack, cotangents, ours, suspects)
+        return self._adjudicate(stack, cotangents, ours, truth, suspects)
 
     def _inputs(self) -> tuple[list, list]:
         """A stack of points: leaves and cotangents with a leading axis."""
@@ -233,7 +234,9 @@ class Judge:
         suspects.sort(key=lambda s: (s.point % len(STYLES), s.point, s.leaf))
         return compared, suspects
 
-    def _adjudicate(self, stack: list, cotangents: list, ours: Any, suspects: list) -> Report:
+    def _adjudicate(
+        self, stack: list, cotangents: list, ours: Any, truth: Any, suspects: list
+    ) -> Report:
         """Decide suspects first, then a few points whatever autodiff said."""
         undecided: list[str] = []
         by_point: dict[int, list[Suspect]] = {}
@@ -255,7 +258,7 @@ class Judge:
                 undecided.append(str(reason))
                 continue
             except Unsupported as primitive:
-                return self._by_differences(stack, cotangents, ours, chosen, str(primitive))
+                return self._by_differences(stack, cotangents, ours, truth, str(primitive))
             for leaf, index, finding in self._entries(comparison):
                 self.decided[finding.truth] += 1
                 if finding.verdict == "wrong":
@@ -301,16 +304,28 @@ class Judge:
         return any(e.compared for e in self.evidence if e.rung == "autodiff")
 
     def _by_differences(
-        self, stack: list, cotangents: list, ours: Any, chosen: list[int], primitive: str
+        self,
+        stack: list,
+        cotangents: list,
+        ours: Any,
+        truth: Any,
+        primitive: str,
     ) -> Report:
         """Where a primitive has no exact form: float64 differences of the definition decide."""
         undecided = 0
-        for p in chosen[: self.always + self.decide]:
+        # steps fit entries of about one size; across many scales an estimate means nothing
+        for p in [
+            p for p in range(_count(cotangents)) if p == 0 or STYLES[p % len(STYLES)] in _EVEN
+        ]:
+            if self.decided["float64 differences"] > 500:
+                break
             point = [x[p] for x in (*stack, *cotangents)]
             if not all(np.all(np.isfinite(x)) for x in point):
                 continue
-            pulled = [x[p] for x in ours[1]]
-            for leaf, estimate, findings in _differences.decide(self.problem, point, pulled):
+            pulled, autodiff = ([x[p] for x in results[1]] for results in (ours, truth))
+            for leaf, estimate, findings in _differences.decide(
+                self.problem, point, pulled, autodiff
+            ):
                 for index, finding in findings.items():
                     if finding.verdict == "undecided":
                         undecided += 1

@@ -17,37 +17,46 @@ _ROUNDING = 1e-7
 
 
 def decide(
-    problem: Problem, point: Sequence[np.ndarray], got: Sequence[np.ndarray]
+    problem: Problem,
+    point: Sequence[np.ndarray],
+    got: Sequence[np.ndarray],
+    autodiff: Sequence[np.ndarray],
 ) -> Iterator[tuple[int, np.ndarray, dict[tuple, Finding]]]:
     """For each differentiated leaf the estimated gradient, and a finding for every entry.
 
     Central differences are extrapolated to step 0 (Ridders 1982); the estimate's own error is the
     largest disagreement between the two best extrapolations. An entry is right within ten of
-    those errors, wrong beyond a hundred, and undecided between.
+    those errors, wrong beyond a hundred if autodiff sides with the estimate, and undecided else.
 
     Args:
       problem: whose definition is differenced, in float64.
       point: leaves, then cotangents.
       got: our cotangents of the differentiated leaves.
+      autodiff: those of jax.vjp of the definition.
     """
     for leaf, k in enumerate(problem.differentiated):
         estimate, error = _richardson(problem, point, k)
         findings = {
-            index: _decide_entry(*(float(x[index]) for x in (got[leaf], estimate, error)))
+            index: _decide_entry(
+                *(float(x[index]) for x in (got[leaf], autodiff[leaf], estimate, error))
+            )
             for index in np.ndindex(estimate.shape)
         }
         yield leaf, estimate, findings
 
 
-def _decide_entry(got: float, estimate: float, error: float) -> Finding:
+def _decide_entry(got: float, autodiff: float, estimate: float, error: float) -> Finding:
     truth = "float64 differences"
     if not np.isfinite(estimate):
         return Finding("undecided", got, estimate, truth, why="no estimate")
-    gap, size = abs(got - estimate), max(abs(got), abs(estimate))
-    if gap <= max(10 * error, _ROUNDING * size):
-        digits = -np.log10(max(gap, error) / size) if size and max(gap, error) else np.inf
-        return Finding("right", got, estimate, truth, digits)
-    if gap > 100 * error and error < 1e-3 * size:
+
+    def near(x: float, errors: float) -> bool:
+        return abs(x - estimate) <= max(errors * error, _ROUNDING * max(abs(x), abs(estimate)))
+
+    if near(got, 10):
+        gap, size = max(abs(got - estimate), error), max(abs(got), abs(estimate))
+        return Finding("right", got, estimate, truth, -np.log10(gap / size) if gap else np.inf)
+    if near(autodiff, 10) and not near(got, 100):
         return Finding("wrong", got, estimate, truth)
     return Finding("undecided", got, estimate, truth, why="the estimate is too rough")
 
