@@ -3,7 +3,7 @@
 import contextlib
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import flint
 from flint import arb
@@ -63,13 +63,39 @@ class Arb:
         every real number rounding to it.
       ties_open: leave comparisons of equal numbers open, so that a program's derivative at a kink
         comes out as the ball of all derivatives that a choice at each kink would give.
+      ties: decide them one way or the other instead: whether the first of two equal numbers is
+        the larger, tie by tie in the order in which a program meets them (False where the list
+        ends). `met` says how many it met.
     """
 
     name = "Arb"
 
-    def __init__(self, rounded_constants: bool = False, ties_open: bool = False):
+    def __init__(
+        self,
+        rounded_constants: bool = False,
+        ties_open: bool = False,
+        ties: Sequence[bool] | None = None,
+    ):
         self.rounded_constants = rounded_constants
         self.ties_open = ties_open
+        self.ties = ties
+        self._pairs: dict[tuple[int, int], tuple[bool, arb, arb]] = {}
+
+    @property
+    def met(self) -> int:
+        return len(self._pairs)
+
+    def _first_is_larger(self, x: arb, y: arb) -> bool:
+        """How a tie of two numbers is decided; the same whichever way it is asked."""
+        assert self.ties is not None
+        if (id(y), id(x)) in self._pairs:
+            return not self._pairs[id(y), id(x)][0]
+        key = id(x), id(y)
+        if key not in self._pairs:
+            n = len(self._pairs)
+            # kept alive, so that no other number takes its id
+            self._pairs[key] = (n < len(self.ties) and self.ties[n], x, y)
+        return self._pairs[key][0]
 
     def lift(self, x: float) -> arb:
         return arb(x)
@@ -88,6 +114,8 @@ class Arb:
             raise Unsupported(name)
         if self.ties_open and name == "sign":
             return lambda x: arb(0, 1) if x == 0 else function(x)
+        if self.ties is not None and name == "sign":
+            return lambda x: self._sign_at_tie(x) if x == 0 else function(x)
         return function
 
     add = staticmethod(operator.add)
@@ -111,17 +139,30 @@ class Arb:
         return arb.atan2(y, x)
 
     def maximum(self, x: arb, y: arb) -> arb:
-        return NAN if is_nan(x) or is_nan(y) else x.max(y)
+        if self.ties is not None and x is not y and _order(x, y) == 0:
+            return x if self._first_is_larger(x, y) else y  # itself, so that it is known again
+        if is_nan(x) or is_nan(y):
+            return NAN
+        return x if x > y else y if y > x else x.max(y)
 
     def minimum(self, x: arb, y: arb) -> arb:
-        return NAN if is_nan(x) or is_nan(y) else x.min(y)
+        if self.ties is not None and x is not y and _order(x, y) == 0:
+            return y if self._first_is_larger(x, y) else x
+        if is_nan(x) or is_nan(y):
+            return NAN
+        return x if x < y else y if y < x else x.min(y)
 
     def compare(self, name: str, x: arb, y: arb) -> bool | None:
         order = _order(x, y)
+        if self.ties is not None and order == 0 and x is not y:
+            order = 1 if self._first_is_larger(x, y) else -1
         return None if self.ties_open and order == 0 else order in _ORDERS[name]
 
     def union(self, x: arb, y: arb) -> arb:
         return x.union(y)
+
+    def _sign_at_tie(self, x: arb) -> arb:
+        return ONE if self._first_is_larger(x, ZERO) else -ONE
 
     def is_finite(self, x: arb) -> bool:
         return bool(x.is_finite())

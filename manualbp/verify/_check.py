@@ -29,13 +29,15 @@ _EFFORT: dict[str, tuple[int, int, int]] = {
     "standard": (512, 24, 8),
     "full": (4096, 96, 32),
 }
+# Points on and beside thresholds, at most
+THRESHOLDS = 16
 _EVEN = ("round", "normal")
 # Points at which lines in search of thresholds start
 _BASES = 6
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
 # Digits that float64 may lose where the problem itself is well conditioned.
-_LOST = 1e-6
+_LOST = 1e-10
 
 
 def check(
@@ -83,7 +85,12 @@ def check(
     if level not in _EFFORT:
         raise ValueError(f"check: expected level 'quick', 'standard' or 'full', got {level!r}")
     numbers = (argnums,) if isinstance(argnums, int) else argnums
-    with jax.enable_x64(True):
+    # promotion as JAX has it by default: 64-bit mode is ours, and makes jnp.arange int64
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        np.errstate(all="ignore"),
+    ):
         problem = problem_of(subject, definition, args, numbers)
         report = Judge(problem, args, explore, level, seed).judge()
     return report if intended is None else _as_intended(report, intended)
@@ -199,17 +206,20 @@ class Judge:
                 points.append(given)
             else:
                 points.append(self.problem.draw(rng, STYLES[i % len(STYLES)]))
+        n_drawn, thresholds = len(points), None
         if self.explore or given is None:
-            thresholds = self.problem.thresholds(points[:_BASES], self.always * 4)
+            thresholds = self.problem.thresholds(points[:_BASES], THRESHOLDS)
             self.at_thresholds = range(len(points), len(points) + len(thresholds))
             # always so many points, so that nothing is compiled twice
-            spare = [points[i % len(points)] for i in range(self.always * 4 - len(thresholds))]
-            points += [*thresholds, *spare]
         shape = self.problem.values_shape()
         cotangents = [
             self.problem.cotangents(shape, rng, "round" if i % 2 == 0 else "normal")
             for i in range(len(points))
         ]
+        if thresholds is not None:
+            n, spare = len(self.problem.free), range(THRESHOLDS - len(thresholds))
+            cotangents += [p[n:] for p in thresholds] + [cotangents[i % n_drawn] for i in spare]
+            points += [p[:n] for p in thresholds] + [points[i % n_drawn] for i in spare]
         return (
             [np.stack(x) for x in zip(*points, strict=True)],
             [np.stack(x) for x in zip(*cotangents, strict=True)],
@@ -224,7 +234,8 @@ class Judge:
             compared += got.size
             with np.errstate(all="ignore"):
                 close = np.abs(got - expected) <= _TRIAGE * np.abs(expected)
-            differ = ~(close | (got == expected) | (np.isnan(got) & np.isnan(expected)))
+            # what is not finite is looked at, also where the definition overflows too
+            differ = ~(close | (got == expected)) | ~np.isfinite(got)
             for where in np.argwhere(differ):
                 point, *index = map(int, where)
                 at = tuple(map(int, where))
@@ -245,7 +256,8 @@ class Judge:
         chosen = list(_spread(list(by_point), self.decide))
         everywhere = [*self.at_thresholds, *range(self.points)]
         others = [p for p in everywhere if p not in by_point and p < _count(cotangents)]
-        chosen += others[: self.always + len(self.at_thresholds)]
+        chosen += others[: len(self.at_thresholds)]
+        chosen += _spread(others[len(self.at_thresholds) :], self.always)
         agreed: list[Agreed] = []
         wrong_floats: list[tuple[Suspect, _exact.Finding, _exact.Comparison]] = []
         for p in chosen:
@@ -265,13 +277,15 @@ class Judge:
                     return self._failed(comparison, leaf, index, finding)
                 if finding.verdict == "right":
                     agreed.append((comparison, leaf, index, finding))
+                    got = ours[leaf >= 0][leaf if leaf >= 0 else -1 - leaf][(p, *index)]
+                    s = Suspect(p, leaf, index, float(got), float("nan"))
+                    if not wrong_floats and self._lost(comparison, s, finding):
+                        wrong_floats.append((s, finding, comparison))
                 if finding.verdict == "undecided":
                     self.decided["skipped"] += 1
             for s in by_point.get(p, ()):
                 finding = self._entry(comparison, s.leaf, s.index)
-                if finding.verdict == "right" and self._lost(comparison, s, finding):
-                    wrong_floats.append((s, finding, comparison))
-                elif finding.verdict == "kink":
+                if finding.verdict == "kink":
                     self._note("at a kink the rule's value lies between the one-sided derivatives")
                 elif finding.verdict == "right" and not _close(
                     s.floats_expected, float(_mid(finding.expected))
@@ -284,6 +298,9 @@ class Judge:
             return self._failed(*rough)
         if wrong_floats:
             return self._failed_floats(*wrong_floats[0])
+        second = self._second(stack, cotangents)
+        if second is not None:
+            return second
         self._note_digits(agreed)
         decided = sum(n for truth, n in self.decided.items() if truth != "skipped")
         decided -= self.decided["skipped"]
@@ -348,6 +365,30 @@ class Judge:
         verdict: Any = "PASS" if decided > 9 * undecided else "UNDECIDED"
         self.evidence.append(Evidence("exact", verdict, text, decided))
         return self._report(verdict)
+
+    def _second(self, stack: list, cotangents: list) -> Report | None:
+        """The derivative of the pullback itself, at points of no special place."""
+        points = [p for p in range(1, self.points) if STYLES[p % len(STYLES)] == "normal"]
+        try:
+            ours, truth = self.problem.traced_second
+            for p in points[:2]:
+                point = [x[p] for x in (*stack, *cotangents)]
+                pairs = zip(_exact.run(ours, point), _exact.run(truth, point), strict=True)
+                for got, expected in (
+                    (a, b) for x, y in pairs for a, b in zip(x.ravel(), y.ravel(), strict=True)
+                ):
+                    if _exact.agreement(got, expected) < _exact.SIMILAR:
+                        text = (
+                            "the derivative of the gradient is wrong: expected "
+                            f"{float(expected):.9g}, got {float(got):.9g}"
+                        )
+                        self.evidence.append(Evidence("exact", "FAIL", text))
+                        return self._report("FAIL", None, _diagnosis.SECOND)
+        except (Straddles, Unsupported):
+            pass
+        except Exception as error:  # whatever differentiating the user's bwd raises
+            self._note(f"no second derivative: {str(error).splitlines()[0][:120]}")
+        return None
 
     def _note_digits(self, agreed: "list[Agreed]") -> None:
         digits = min((f.digits for *_, f in agreed), default=np.inf)

@@ -45,14 +45,21 @@ def _form(problem: Problem, dtype: Any, rng: np.random.Generator) -> Iterator:
             return
         shape = jax.eval_shape(lambda: y)
         ones = [jnp.ones(x.shape, x.dtype) for x in floating_leaves(y)]
-        given = problem.subject.backward(args, problem._dy(shape, ones))
+        _, given = problem.subject.backward(args, problem._dy(shape, ones))
         problem._flat_cotangents(args, given)
         found.append(None)
         for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
             found.extend(_cotangent_form(f"argument {i}", arg, cotangent))
 
+    leaves = problem.draw(rng, "normal", dtype)
     try:
-        jax.eval_shape(trace, problem.draw(rng, "normal", dtype))
+        jax.eval_shape(lambda xs: problem.definition(*problem.arguments(xs)), leaves)
+    except Exception:
+        if dtype == np.float64:
+            raise
+        return  # the definition itself has no form in this dtype
+    try:
+        jax.eval_shape(trace, leaves)
     except ContractBroken as broken:
         found.append(broken)
     yield from found
@@ -112,7 +119,7 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator) -> Iterator:
     points = [problem.draw(rng, "normal") for _ in range(2)]
     shape = problem.values_shape()
     dys = [problem.cotangents(shape, rng, "normal") for _ in points]
-    flipped = [c * np.resize([1.0, -1.0, 2.0], c.shape) for c in dys[0]]
+    flipped = [c * np.resize([3.0, -1.0, 2.0], c.shape) for c in dys[0]]
     scaled = [[c * factor for c in dys[0]] for factor in (0.0, *_FACTORS)]
     xs = [points[0], points[1], *[points[0]] * (2 + len(_FACTORS))]
     ds = [dys[0], dys[1], flipped, *scaled]
@@ -123,10 +130,13 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator) -> Iterator:
     for call in ("the eager call", "a second eager call"):
         eager = problem.ours([jnp.asarray(x) for x in xs[0]], [jnp.asarray(x) for x in ds[0]])
         yield from _agree(f"vmap under jit differs from {call}", eager, rows[0])
+    primal = problem.subject.forward(*problem.arguments([jnp.asarray(x) for x in xs[0]]))
+    text = "the function's own value differs from its fwd"
+    yield from _agree(text, floating_leaves(primal), rows[0][0])
     yield from _agree("scan under jit differs from vmap", vmapped, scanned)
 
 
-_FACTORS = (2.0, -1.0, 2.0**-6)
+_FACTORS = (2.0, -1.0, 2.0**-40, 2.0**40)
 
 
 def _linear(once: list, flipped: list, zero: list, *scaled: list) -> Iterator:

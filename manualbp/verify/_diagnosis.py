@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from manualbp.verify._exact import floats
 from manualbp.verify._problem import ContractBroken
 
 _OF_CONTRACT = {
@@ -15,6 +16,9 @@ _OF_CONTRACT = {
     "cotangent": "ignores the incoming cotangent: multiply by dy",
     "paths": "depends on how it is called: state, randomness or a Python branch",
 }
+
+
+SECOND = ("second derivative wrong: bwd hides part of its dependence on the arguments",)
 
 
 def of_contract(broken: ContractBroken) -> tuple[str, ...]:
@@ -63,9 +67,6 @@ def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-9) -> 
 
 
 def _entries(comparison: Any, leaf: int) -> tuple[np.ndarray, np.ndarray]:
-    def floats(array):
-        return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
-
     return floats(comparison.exact.our_pull[leaf]), floats(comparison.exact.pull[leaf])
 
 

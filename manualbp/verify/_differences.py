@@ -55,7 +55,9 @@ def _decide_entry(got: float, autodiff: float, estimate: float, error: float) ->
 
     if near(got, 10):
         gap, size = max(abs(got - estimate), error), max(abs(got), abs(estimate))
-        return Finding("right", got, estimate, truth, -np.log10(gap / size) if gap else np.inf)
+        return Finding(
+            "right", got, estimate, truth, -np.log10(gap / size) if gap and size else np.inf
+        )
     if near(autodiff, 10) and not near(got, 100):
         return Finding("wrong", got, estimate, truth)
     return Finding("undecided", got, estimate, truth, why="the estimate is too rough")

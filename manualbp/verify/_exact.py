@@ -1,6 +1,7 @@
 """Rung 3: both programs in exact arithmetic, and difference quotients that need no autodiff."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 from flint import arb
+from scipy.optimize import nnls
 
 from manualbp.verify._arb import Arb, is_nan, precision
 from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
@@ -17,6 +19,8 @@ from manualbp.verify._problem import Problem
 PRECISIONS = (256, 1024, 4096)
 # Two results that agree to so many digits are one function; to SIMILAR, one is an approximation
 SAME, SIMILAR = 20.0, 6.0
+# Ways to decide ties are tried one by one, two to the power of this many at most
+MOST_TIES = 6
 # The quotient's step, relative to the argument's size: with 1024 bits 60 digits are left
 STEP = 2.0**-200
 
@@ -167,9 +171,11 @@ class Comparison:
             return finding if finding.verdict != "wrong" else self._at_kink(leaf, index, finding)
         with precision(256):
             low, high = sorted((left, right), key=float)
-        inside = _between(got, low, high)
-        finding = Finding("kink" if inside else "wrong", got, (low, high), name)
-        return finding if inside else self._at_kink(leaf, index, finding)
+        if not _between(got, low, high):
+            return self._at_kink(leaf, index, Finding("wrong", got, (low, high), name))
+        # each entry may be possible where all together are not: max(x, y) at x = y
+        verdict: Any = "wrong" if self._possible is False else "kink"
+        return Finding(verdict, got, (low, high), name)
 
     def _at_kink(self, leaf: int, index: tuple, finding: Finding) -> Finding:
         """A last look: at a kink, right is what some choice at each comparison gives.
@@ -177,7 +183,7 @@ class Comparison:
         Conventions at several kinks need not add up to a one-sided derivative of the whole.
         """
         hull = self._hull
-        if hull is None or not self._nonsmooth:
+        if hull is None or self._possible is False or not self._nonsmooth:
             return finding
         ball = hull[len(self.exact.value) + leaf][index]
         if not ball.is_finite() or not _between(finding.got, ball.lower(), ball.upper()):
@@ -192,6 +198,39 @@ class Comparison:
             lifted = [lift(x, arithmetic.lift) for x in self.point]
             try:
                 return evaluate(self.problem.traced.truth, lifted, arithmetic)
+            except (Straddles, Unsupported):
+                return None
+
+    @functools.cached_property
+    def _possible(self) -> bool | None:
+        """Whether the whole gradient is a mixture of those that each way to decide ties gives.
+
+        None where there are too many ways, or none can be run.
+        """
+        first = self._decided(())
+        if first is None or first[1] > MOST_TIES:
+            return None
+        ways = [self._decided(ties) for ties in itertools.product((False, True), repeat=first[1])]
+        n = len(self.exact.value)
+        corners = np.array([_flat(way[0][n:]) for way in [first, *ways] if way is not None])
+        ours = _flat(self.exact.our_pull)
+        if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
+            return None
+        size = max(np.abs(corners).max(initial=0.0), np.abs(ours).max(initial=0.0))
+        if size == 0:
+            return True
+        # weights >= 0 that sum to 1 and mix the corners to ours
+        matrix = np.vstack([corners.T / size, np.ones(len(corners))])
+        _, distance = nnls(matrix, np.append(ours / size, 1.0))
+        return bool(distance < 1e-7)
+
+    def _decided(self, ties: Sequence[bool]) -> tuple[list, int] | None:
+        """The definition with ties decided so, and how many it met."""
+        with jax.enable_x64(True), precision(PRECISIONS[0]):
+            arithmetic = Arb(ties=ties)
+            lifted = [lift(x, arithmetic.lift) for x in self.point]
+            try:
+                return evaluate(self.problem.traced.truth, lifted, arithmetic), arithmetic.met
             except (Straddles, Unsupported):
                 return None
 
@@ -261,6 +300,15 @@ class Comparison:
         for k, along in direction.items():
             moved[k] = moved[k] + lift(along, arithmetic.lift) * h
         return evaluate(self.problem.traced.loss, moved, arithmetic)[0].item()
+
+
+def floats(array: np.ndarray) -> np.ndarray:
+    """The midpoints of balls."""
+    return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
+
+
+def _flat(arrays: list) -> np.ndarray:
+    return np.concatenate([floats(x).ravel() for x in arrays])
 
 
 def _between(x: arb, low: arb, high: arb) -> bool:

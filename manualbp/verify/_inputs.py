@@ -26,11 +26,13 @@ class Spec:
         "simplex" (sums to one), "weights" (soft labels of any sum, one-hot among them),
         "integers" (0 .. below - 1), "key" (of jax.random) or "none".
       below: the number of classes, for integers.
+      kind: the dtype of integers; "bool" for booleans.
     """
 
     shape: tuple[int, ...] = ()
     domain: str = "real"
     below: int = 0
+    kind: str = "int32"
 
 
 def spec_of(leaf: Any) -> Any:
@@ -41,7 +43,8 @@ def spec_of(leaf: Any) -> Any:
         return Spec((), "key")
     x = np.asarray(leaf)
     if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
-        return Spec(x.shape, "integers", below=int(x.max(initial=0)) + 1)
+        below = 2 if x.dtype == bool else int(x.max(initial=0)) + 1
+        return Spec(x.shape, "integers", below, str(x.dtype))
     return Spec(x.shape)
 
 
@@ -52,7 +55,7 @@ def draw(spec: Spec, rng: np.random.Generator, style: str) -> Any:
     if spec.domain == "key":
         return jax.random.key(int(rng.integers(2**31)))
     if spec.domain == "integers":
-        return rng.integers(0, max(spec.below, 1), spec.shape).astype(np.int32)
+        return rng.integers(0, max(spec.below, 1), spec.shape).astype(spec.kind)
     x = _DOMAINS[spec.domain](_real(spec.shape, rng, style), rng, style)
     return np.asarray(x, np.float32).astype(np.float64)
 

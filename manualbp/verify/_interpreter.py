@@ -196,7 +196,8 @@ def _fold(array: np.ndarray, axes: Sequence[int], function: Callable, start: Any
     """Reduce over axes, in order."""
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = [array.shape[i] for i in kept]
-    columns = array.transpose(*kept, *axes).reshape(int(np.prod(shape)), -1)
+    length = int(np.prod([array.shape[i] for i in axes]))
+    columns = array.transpose(*kept, *axes).reshape(int(np.prod(shape)), length)
     results = []
     for column in columns:
         total = start
@@ -236,7 +237,8 @@ def _cumulative(method: str) -> Callable[..., Any]:
         x = np.flip(xs[0], axis) if reverse else xs[0]
         rows = np.moveaxis(x, axis, 0).copy()
         for i in range(1, len(rows)):
-            rows[i] = _each(getattr(ar, method), rows[i - 1], rows[i])
+            step = _each(getattr(ar, method), rows[i - 1], rows[i])
+            rows[i] = step if step.shape else step.item()
         out = np.moveaxis(rows, 0, axis)
         return np.flip(out, axis) if reverse else out
 

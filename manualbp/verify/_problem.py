@@ -21,13 +21,14 @@ class Subject:
     Attributes:
       name: for the report.
       forward: `forward(*args) -> y`.
-      backward: `backward(args, dy) -> cotangents`, as written, one an argument.
+      backward: `backward(args, dy) -> (y, cotangents)`: the value that fwd gives, and what bwd
+        gives as written, one cotangent an argument.
       definition: the undecorated function, where the subject carries it; else None.
     """
 
     name: str
     forward: Callable[..., Any]
-    backward: Callable[[tuple, Any], tuple]
+    backward: Callable[[tuple, Any], tuple[Any, Any]]
     definition: Callable[..., Any] | None = None
 
 
@@ -43,7 +44,7 @@ def subject_of(rule: Any) -> Subject:
         return Subject(
             getattr(rule, "__name__", "custom_vjp"),
             rule,
-            lambda args, dy: jax.vjp(rule, *args)[1](dy),
+            functools.partial(_pull_back, rule),
             vars(rule)["__wrapped__"],
         )
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
@@ -55,10 +56,16 @@ def subject_of(rule: Any) -> Subject:
 
 
 def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
-    def backward(args: tuple, dy: Any) -> tuple:
-        return bwd(fwd(*args)[1], dy)
+    def backward(args: tuple, dy: Any) -> tuple[Any, Any]:
+        y, residuals = fwd(*args)
+        return y, bwd(residuals, dy)
 
     return Subject(name, lambda *args: fwd(*args)[0], backward)
+
+
+def _pull_back(function: Callable, args: tuple, dy: Any) -> tuple[Any, Any]:
+    y, pull = jax.vjp(function, *args)
+    return y, pull(dy)
 
 
 class Problem:
@@ -157,9 +164,8 @@ class Problem:
     def ours(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[list, list]:
         """The subject's value and its own backward pass: floating leaves of each."""
         args = self.arguments(leaves)
-        y = self.subject.forward(*args)
-        shape = jax.eval_shape(lambda: y)
-        given = self.subject.backward(args, self._dy(shape, cotangents))
+        shape = jax.eval_shape(self.subject.forward, *args)
+        y, given = self.subject.backward(args, self._dy(shape, cotangents))
         flat = self._flat_cotangents(args, given)
         return floating_leaves(y), [flat[self.free[k]] for k in self.differentiated]
 
@@ -254,15 +260,18 @@ class Problem:
         return jax.jit(jax.vmap(run)), branches
 
     def thresholds(self, points: list[list], limit: int) -> list[list]:
-        """Inputs on both sides of, and at, the places where either program changes its way."""
+        """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
         rng = np.random.default_rng(0)
         shape = self.values_shape()
         dys = self.cotangents(shape, rng, "round")
         n = len(self.free)
         found = _thresholds.find(
-            self.decisions[0], [[*p, *dys] for p in points], self.differentiated, limit
+            self.decisions[0],
+            [[*p, *dys] for p in points],
+            [*self.differentiated, *range(n, n + len(dys))],
+            limit,
         )
-        return [point[:n] for point in found]
+        return found
 
     @functools.cached_property
     def traced(self) -> "Traced":
@@ -272,6 +281,31 @@ class Problem:
         return Traced(
             *(jax.make_jaxpr(program)(leaves, dy) for program in (self.ours, self.truth, self.loss))
         )
+
+    @functools.cached_property
+    def traced_second(self) -> tuple[Any, Any]:
+        """The derivative of each pullback, against fixed directions, as jaxprs."""
+        leaves = self.draw(np.random.default_rng(0), "normal")
+        dy = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
+
+        def second(program: Callable) -> Callable:
+            def against(differentiated, leaves, cotangents):
+                new = list(leaves)
+                for k, x in zip(self.differentiated, differentiated, strict=True):
+                    new[k] = x
+                pulled = program(new, cotangents)[1]
+                weights = [1 + jnp.arange(p.size, dtype=p.dtype).reshape(p.shape) for p in pulled]
+                return sum((jnp.sum(w * p) for w, p in zip(weights, pulled, strict=True)), 0.0)
+
+            def gradient(leaves, cotangents):
+                return jax.grad(against)(
+                    [leaves[k] for k in self.differentiated], leaves, cotangents
+                )
+
+            return gradient
+
+        ours, truth = (jax.make_jaxpr(second(p))(leaves, dy) for p in (self.ours, self.truth))
+        return ours, truth
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ abs, sign, maximum and floor reports which way it went. Along lines through the 
 the places where an answer changes are bracketed and bisected to neighbouring floats.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,19 +120,19 @@ def find(
       movable: the arrays whose entries are moved.
       limit: at most so many points.
     """
-    lines = list(_lines(points, movable))[:_MOST_LINES]
+    lines = list(itertools.islice(_lines(points, movable), _MOST_LINES))
     found: list[list] = []
     seen: set[tuple] = set()
     for point, k, entries in lines:
 
         def along(values: np.ndarray, point=point, k=k, entries=entries) -> list:
             moved = [np.repeat(x[None], len(values), 0) for x in point]
-            moved[k][(slice(None), *entries)] = values.reshape(-1, *(1 for _ in entries[0].shape))
+            moved[k][(slice(None), *entries)] = values.reshape(-1, *(1 for _ in entries))
             return moved
 
         for low, high in _brackets(decide, along):
             for value in _around(low, high):
-                key = (k, float(value), bool(np.size(entries[0]) > 1))
+                key = (k, float(value), entries == (slice(None),) * len(entries))
                 if key not in seen:
                     seen.add(key)
                     found.append([x[0] for x in along(np.array([value]))])
@@ -148,17 +149,17 @@ def _around(low: float, high: float) -> np.ndarray:
     return np.unique([*beyond, low, high, _round(low, high)])
 
 
-def _lines(points: list[list], movable: Sequence[int]):
+def _lines(points: list[list], movable: Sequence[int]) -> Iterator[tuple[list, int, tuple]]:
     """All entries of an array moved together; then single entries of each."""
     for k in movable:
         x = points[0][k]
         if x.size:
-            yield points[0], k, tuple(np.indices(x.shape).reshape(x.ndim, -1)) or (np.array(0),)
+            yield points[0], k, (slice(None),) * x.ndim
     for n, point in enumerate(points[1:]):
         for k in movable:
             if point[k].ndim and point[k].size > 1:
                 entry = np.unravel_index(n % point[k].size, point[k].shape)
-                yield point, k, tuple(np.array([i]) for i in entry)
+                yield point, k, tuple(slice(i, i + 1) for i in entry)
 
 
 def _brackets(decide: Callable, along: Callable) -> list[tuple[float, float]]:
