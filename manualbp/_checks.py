@@ -69,14 +69,22 @@ def integer_labels(rule: str, labels: Any, scores: Array) -> Array:
             f"{rule}: expected labels of shape {scores.shape[:-1]} to match scores of shape "
             f"{scores.shape}, got {labels.shape}: give one integer an example"
         )
-    return labels
+    # an int8 cannot count to 300 classes
+    return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
+
+
+def one_hot(labels: Array, classes: int) -> Array:
+    """Which entry of a row is the label's: booleans, all False where no class has it."""
+    columns = jnp.arange(classes, dtype=labels.dtype)
+    return labels[..., None] == columns.reshape((1,) * labels.ndim + (classes,))
 
 
 def labels_below(rule: str, labels: Any, classes: int) -> None:
     """Concrete labels lie in 0 .. classes - 1."""
     if not is_concrete(labels) or np.size(labels) == 0:
         return
-    low, high = int(np.min(labels)), int(np.max(labels))
+    values = np.asarray(labels)  # NumPy's own minimum: jnp's would be traced inside jit
+    low, high = int(values.min()), int(values.max())
     if low < 0 or high >= classes:
         raise ValueError(
             f"{rule}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}: "

@@ -111,6 +111,15 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     return jnp.sum(x, axis=(*range(new), *stretched)).reshape(shape)
 
 
+def align(x: Array, ndim: int) -> Array:
+    """x with leading axes of length 1, so that it broadcasts without rank promotion.
+
+    >>> align(jnp.ones(3), 2).shape
+    (1, 3)
+    """
+    return x.reshape((1,) * (ndim - x.ndim) + x.shape) if 0 < x.ndim < ndim else x
+
+
 def no_cotangent(x: Any) -> Any:
     """The cotangent of an integer argument: zeros of JAX's dtype without information."""
     return np.zeros(jnp.shape(x), jax.dtypes.float0)

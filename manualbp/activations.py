@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from manualbp._checks import Array, finite, floating, has_classes, in_range, positive, same_dtype
-from manualbp._rule import Rule, elementwise, named, no_cotangent, sum_to, widen
+from manualbp._rule import Rule, align, elementwise, named, no_cotangent, sum_to, widen
 
 HIDDEN = "note 001, 'Activation Functions for Hidden Nodes'"
 OUTPUT = "note 001, 'Common Activation Functions for Output'"
@@ -131,12 +131,12 @@ def _rectify(name: str) -> tuple[Any, Any]:
                 f"{name}: expected slope to broadcast to z of shape {z.shape}, "
                 f"got {slope.shape}: one slope a layer () or a channel ({z.shape[-1:]})"
             )
-        return jnp.where(z > 0, z, slope * z), (slope, z)
+        return jnp.where(z > 0, z, align(slope, z.ndim) * z), (slope, z)
 
     def bwd(saved, dy):
         slope, z = saved
         dslope = sum_to(widen(dy) * jnp.minimum(widen(z), 0), slope.shape)
-        return dslope.astype(slope.dtype), jnp.where(z > 0, dy, dy * slope)
+        return dslope.astype(slope.dtype), jnp.where(z > 0, dy, dy * align(slope, z.ndim))
 
     return fwd, bwd
 
@@ -204,7 +204,7 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
 
 softplus = elementwise(
     "softplus",
-    lambda z: jnp.maximum(z, 0) + jnp.log1p(_decay(z)),
+    lambda z: jnp.logaddexp(z, 0),  # smooth at 0 for a second derivative, too
     lambda y: -jnp.expm1(-y),
     saves="y",
     tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
@@ -290,13 +290,13 @@ def _learnable_swish_fwd(beta, z):
             f"learnable_swish: expected beta to broadcast to z of shape {z.shape}, "
             f"got {beta.shape}: one beta a layer () or a channel ({z.shape[-1:]})"
         )
-    return _swish(widen(beta), widen(z)).astype(z.dtype), (beta, z)
+    return _swish(align(widen(beta), z.ndim), widen(z)).astype(z.dtype), (beta, z)
 
 
 def _learnable_swish_bwd(saved, dy):
     beta, z = saved
     g, x = widen(dy), widen(z)
-    u = widen(beta) * x
+    u = align(widen(beta), x.ndim) * x
     h, s = _half_decay(u)
     root = _finite(x) * h * s  # x^2 alone overflows where sigma' has long vanished
     dbeta = (g * root) * root
@@ -315,14 +315,19 @@ learnable_swish = Rule(
 
 
 def shifted(x: Array) -> Array:
-    """x - max(x), where an infinite largest entry is 0 too: the limit, not inf - inf."""
-    top = jnp.max(x, axis=-1, keepdims=True)
-    return jnp.where(x == top, 0, x - top)
+    """x - max(x), where an infinite largest entry is 0 too: the limit, not inf - inf.
+
+    The maximum is taken at the first largest entry, so that a second derivative is right at ties.
+    """
+    at = jnp.argmax(x, axis=-1, keepdims=True)
+    top = jnp.take_along_axis(x, at, axis=-1)
+    finite, finite_top = (jnp.where(jnp.isfinite(v), v, 0) for v in (x, top))
+    return jnp.where(x == top, finite - finite_top, x - top)
 
 
 def first_largest(x: Array) -> Array:
     """Where the first largest entry of each row stands."""
-    return jnp.arange(x.shape[-1]) == jnp.argmax(x, axis=-1, keepdims=True)
+    return align(jnp.arange(x.shape[-1]), x.ndim) == jnp.argmax(x, axis=-1, keepdims=True)
 
 
 def sum_without_largest(x: Array) -> Array:

@@ -4,12 +4,13 @@ With leading axes in x, the weight gradient is the sum over all examples, contra
 matrix product. Half precision accumulates in float32.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from manualbp._checks import Array, floating, same_dtype
-from manualbp._rule import Rule, wide_dtype, widen
+from manualbp._rule import Rule, align, widen
 
 
 class Dense(NamedTuple):
@@ -21,12 +22,13 @@ class Dense(NamedTuple):
 
 def _matmul(a: Array, b: Array) -> Array:
     """a @ b, accumulated in float32 at least."""
-    return jnp.matmul(a, b, preferred_element_type=wide_dtype(a.dtype))
+    # not preferred_element_type: XLA has no bfloat16 product with a float32 result on CPUs
+    return jnp.matmul(widen(a), widen(b))
 
 
 def _rows(x: Array) -> Array:
     """All examples as rows of one matrix."""
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _weights_and_input(name: str, w: Any, x: Any, extra: int = 0) -> tuple[Array, Array]:
@@ -60,7 +62,7 @@ def _dense_fwd(params, x):
         raise ValueError(
             f"dense: expected b of shape {w.shape[1:]} to match w {w.shape}, got {b.shape}"
         )
-    return (_matmul(x, w) + widen(b)).astype(x.dtype), (w, x)
+    return (_matmul(x, w) + align(widen(b), x.ndim)).astype(x.dtype), (w, x)
 
 
 def _dense_bwd(saved, dy):

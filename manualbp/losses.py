@@ -17,12 +17,13 @@ from manualbp._checks import (
     has_classes,
     integer_labels,
     labels_below,
+    one_hot,
     same_dtype,
     same_shape,
     within,
 )
-from manualbp._rule import Rule, no_cotangent, sum_to, widen
-from manualbp.activations import log_probabilities, pull_log_probabilities
+from manualbp._rule import Rule, align, no_cotangent, sum_to, widen
+from manualbp.activations import log_probabilities, pull_log_probabilities, shifted
 
 SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
 BINARY = "note 004, 'Binary cross-entropy loss'"
@@ -98,15 +99,15 @@ def _gaussian_fwd(mean, variance, targets):
             f"{name}: expected variance to broadcast to mean of shape {m.shape}, got {v.shape}: "
             f"give one variance (), or one an output {m.shape[-1:]}"
         )
-    error, wide = widen(m) - widen(t), widen(v)
+    error, wide = widen(m) - widen(t), align(widen(v), m.ndim)
     # error * (error / v) overflows later than error^2 / v
     terms = jnp.log(wide) + math.log(2 * math.pi) + error * (error / wide)
-    return (0.5 * jnp.sum(terms, axis=-1)).astype(m.dtype), (error, wide, v)
+    return (0.5 * jnp.sum(terms, axis=-1)).astype(m.dtype), (error, v)
 
 
 def _gaussian_bwd(saved, dy):
-    error, wide, v = saved
-    g = widen(dy)[..., None]
+    error, v = saved
+    g, wide = widen(dy)[..., None], align(widen(v), error.ndim)
     scaled = error / wide
     dm = (g * scaled).astype(dy.dtype)
     dv = sum_to(0.5 * g * (1 - error * scaled) / wide, v.shape)
@@ -160,9 +161,9 @@ def _bce_fwd(probabilities, labels):
 
 def _bce_bwd(saved, dy):
     p, y = (widen(x) for x in saved)
-    # p - y is exact for soft labels near p; a hard label leaves one term, even at p = y
-    soft = (p - y) / (p * (1 - p))
-    slope = jnp.where(y == 1, -1 / p, jnp.where(y == 0, 1 / (1 - p), soft))
+    # p - y is exact for soft labels near p; a hard label that p has reached leaves one term
+    reached = (p == y) & ((y == 0) | (y == 1))
+    slope = jnp.where(reached, 1 - 2 * y, (p - y) / (p * (1 - p)))
     g = widen(dy)
     dy_label = g * (jnp.log1p(-p) - jnp.log(p))
     return (g * slope).astype(dy.dtype), dy_label.astype(dy.dtype)
@@ -284,7 +285,7 @@ def _ce_fwd(probabilities, labels):
 def _ce_bwd(saved, dy):
     p, y = (widen(x) for x in saved)
     g = -widen(dy)[..., None]
-    dp = jnp.where(y == 0, 0, g * (y / p))
+    dp = jnp.where((y == 0) & (p == 0), 0, g * (y / p))
     return dp.astype(dy.dtype), (g * jnp.log(p)).astype(dy.dtype)
 
 
@@ -333,16 +334,16 @@ def _integer_fwd(logits, labels):
     has_classes(name, "logits", z)
     labels = integer_labels(name, labels, z)
     wide = widen(z)
-    own = labels[..., None] == jnp.arange(z.shape[-1])
-    largest = jnp.max(wide, axis=-1, keepdims=True)
-    e = jnp.exp(jnp.where(wide == largest, 0, wide - largest))
+    own = one_hot(labels, z.shape[-1])
+    lowered = shifted(wide)
+    e = jnp.exp(lowered)
     others = jnp.sum(jnp.where(own, 0, e), axis=-1, keepdims=True)
-    # a label that no class has leaves no entry: NaN, not the loss of another class
-    z_own = jnp.sum(jnp.where(own, wide, 0), axis=-1, keepdims=True)
-    e_own = jnp.exp(jnp.where(z_own == largest, 0, z_own - largest))
-    known = (labels >= 0) & (labels < z.shape[-1])
+    e_own = jnp.sum(jnp.where(own, e, 0), axis=-1, keepdims=True)
     # where the label leads, e_own is 1 and log1p(others) has lost nothing
-    loss = jnp.where(z_own == largest, 0, largest - z_own) + jnp.log1p(others + (e_own - 1))
+    behind = -jnp.sum(jnp.where(own, lowered, 0), axis=-1, keepdims=True)
+    loss = behind + jnp.log1p(others + (e_own - 1))
+    # a label that no class has leaves no entry: NaN, not the loss of another class
+    known = (labels >= 0) & (labels < z.shape[-1])
     loss = jnp.where(known, loss[..., 0], jnp.nan)
     total = jnp.where(known[..., None], others + e_own, jnp.nan)
     return loss.astype(z.dtype), (jnp.where(own, -others, e) / total, labels)
@@ -371,7 +372,7 @@ def _nll_fwd(log_probabilities, labels):
     log_p = floating(name, "log_probabilities", log_probabilities)
     has_classes(name, "log_probabilities", log_p)
     labels = integer_labels(name, labels, log_p)
-    own = labels[..., None] == jnp.arange(log_p.shape[-1])
+    own = one_hot(labels, log_p.shape[-1])
     loss = -jnp.sum(jnp.where(own, log_p, 0), axis=-1)
     return jnp.where(jnp.any(own, axis=-1), loss, jnp.nan), own
 

@@ -4,11 +4,10 @@ import pytest
 
 import manualbp
 from manualbp.verify import check
-from manualbp.verify._cases import CASES, networks
+from manualbp.verify._cases import CASES
 from manualbp.verify._reference import base_name
 
 SEEDS = 200
-BLOCKS = 1
 
 RULES = {rule.name: rule for rule in manualbp.RULES}
 

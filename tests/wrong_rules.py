@@ -110,6 +110,17 @@ def slope(value: Callable, derivative: Callable) -> tuple[Callable, Callable]:
     return pair(value, lambda x, dy: (dy * derivative(x),))
 
 
+def value_of(right: manualbp.Rule) -> Callable:
+    """The value of a right rule, whose gradient alone is to be wrong."""
+    return lambda *args: right.fwd(*args)[0]
+
+
+def pull_of(right: manualbp.Rule, *args: Any) -> tuple:
+    """Its right gradient: arguments, then the cotangent."""
+    *xs, dy = args
+    return right.bwd(right.fwd(*xs)[1], dy)
+
+
 def times_slope(derivative: Callable) -> Callable:
     return lambda x, dy: (dy * derivative(x),)
 
@@ -472,6 +483,12 @@ def masked_softmax(mask, z):
     return e / jnp.where(total > 0, total, 1)
 
 
+def minus_one_hot(p, logits, labels, dy):
+    """dy (p - one_hot) of a loss of integer labels."""
+    dz = dy[:, None] * (p(logits) - one_hot(labels, logits)).astype(dy.dtype)
+    return dz, no_cotangent(labels)
+
+
 def no_cotangent(x):
     return np.zeros(x.shape, jax.dtypes.float0)
 
@@ -507,13 +524,13 @@ def sort_pull(x, dy):
     return (jnp.zeros_like(dy).at[jnp.argsort(x)].set(dy),)
 
 
-def half_mse(z, t):
-    return 0.5 * jnp.sum((sigmoid(z) - t) ** 2)
-
-
 def half_mse_error(z, t):
     """sigmoid(z) - t, where 1 - sigmoid(z) is sigmoid(-z)."""
     return jnp.where(t == 1, -sigmoid(-z), sigmoid(z) - t)
+
+
+def half_mse(z, t):
+    return 0.5 * jnp.sum(half_mse_error(z, t) ** 2)
 
 
 def norm(x):
@@ -696,7 +713,7 @@ WRONG_RULES = (
         BOUNDARY,
         wrong=slope(
             lambda x: jnp.where(x > 0.375, x - 0.375, jnp.where(x < -0.375, x + 0.375, 0)),
-            lambda x: jnp.sign(jnp.abs(x) - 0.375) ** 2 - (jnp.abs(x) == 0.375).astype(x.dtype),
+            lambda x: (jnp.abs(x) > 0.375).astype(x.dtype) - (jnp.abs(x) == 0.375).astype(x.dtype),
         ),
         right=slope(
             lambda x: jnp.where(x > 0.375, x - 0.375, jnp.where(x < -0.375, x + 0.375, 0)),
@@ -755,11 +772,9 @@ WRONG_RULES = (
     WrongRule(
         "mean_squared_error_divided_by_all_entries",
         NORMALISER,
-        wrong=(
-            manualbp.mean_squared_error.fwd,
-            lambda saved, dy: tuple(
-                sign * 2 * (saved[0] - saved[1]) * dy[:, None] / saved[0].size for sign in (1, -1)
-            ),
+        wrong=pair(
+            value_of(manualbp.mean_squared_error),
+            lambda p, t, dy: tuple(sign * 2 * (p - t) * dy[:, None] / p.size for sign in (1, -1)),
         ),
         right=manualbp.mean_squared_error,
         definition=reference.mean_squared_error,
@@ -787,9 +802,9 @@ WRONG_RULES = (
     WrongRule(
         "softmax_summed_over_the_other_axis",
         NORMALISER,
-        wrong=(
-            manualbp.softmax.fwd,
-            lambda p, dy: (p * (dy - jnp.sum(p * dy, axis=0, keepdims=True)),),
+        wrong=pair(
+            softmax,
+            lambda z, dy: (softmax(z) * (dy - jnp.sum(softmax(z) * dy, axis=0, keepdims=True)),),
         ),
         right=manualbp.softmax,
         definition=reference.softmax,
@@ -931,7 +946,7 @@ WRONG_RULES = (
     WrongRule(
         "softplus_derivative_at_its_output",
         TERM,
-        wrong=(manualbp.softplus.fwd, lambda y, dy: (dy * sigmoid(y),)),
+        wrong=slope(softplus, lambda z: sigmoid(softplus(z))),
         right=manualbp.softplus,
         definition=reference.softplus,
         args=(X,),
@@ -976,7 +991,7 @@ WRONG_RULES = (
     WrongRule(
         "softmax_as_if_entry_by_entry",
         TERM,
-        wrong=(manualbp.softmax.fwd, lambda p, dy: (dy * p * (1 - p),)),
+        wrong=pair(softmax, lambda z, dy: (dy * softmax(z) * (1 - softmax(z)),)),
         right=manualbp.softmax,
         definition=reference.softmax,
         args=(X,),
@@ -985,7 +1000,7 @@ WRONG_RULES = (
     WrongRule(
         "log_softmax_sums_without_the_cotangent",
         TERM,
-        wrong=(manualbp.log_softmax.fwd, lambda log_p, dy: (dy - jnp.exp(log_p),)),
+        wrong=pair(value_of(manualbp.log_softmax), lambda z, dy: (dy - softmax(z),)),
         right=manualbp.log_softmax,
         definition=reference.log_softmax,
         args=(X,),
@@ -994,7 +1009,7 @@ WRONG_RULES = (
     WrongRule(
         "swish_without_its_second_term",
         TERM,
-        wrong=(manualbp.silu.fwd, lambda z, dy: (dy * sigmoid(z),)),
+        wrong=slope(value_of(manualbp.silu), sigmoid),
         right=manualbp.silu,
         definition=reference.silu,
         args=(X,),
@@ -1080,10 +1095,11 @@ WRONG_RULES = (
     WrongRule(
         "gaussian_variance_gradient_without_its_half",
         TERM,
-        wrong=(
-            manualbp.gaussian_nll.fwd,
-            lambda saved, dy: (lambda dm, dv, dt: (dm, 2 * dv, dt))(
-                *manualbp.gaussian_nll.bwd(saved, dy)
+        wrong=pair(
+            value_of(manualbp.gaussian_nll),
+            lambda *args: tuple(
+                factor * g
+                for factor, g in zip((1, 2, 1), pull_of(manualbp.gaussian_nll, *args), strict=True)
             ),
         ),
         right=manualbp.gaussian_nll,
@@ -1230,12 +1246,9 @@ WRONG_RULES = (
     WrongRule(
         "target_gradient_stopped",
         ZERO,
-        wrong=(
-            manualbp.squared_error.fwd,
-            lambda saved, dy: (
-                manualbp.squared_error.bwd(saved, dy)[0],
-                jnp.zeros_like(saved[1]),
-            ),
+        wrong=pair(
+            value_of(manualbp.squared_error),
+            lambda p, t, dy: (pull_of(manualbp.squared_error, p, t, dy)[0], jnp.zeros_like(t)),
         ),
         right=manualbp.squared_error,
         definition=reference.squared_error,
@@ -1264,9 +1277,9 @@ WRONG_RULES = (
     WrongRule(
         "cotangent_ignored_by_a_loss",
         COTANGENT,
-        wrong=(
-            manualbp.softmax_cross_entropy.fwd,
-            lambda saved, dy: manualbp.softmax_cross_entropy.bwd(saved, jnp.ones_like(dy)),
+        wrong=pair(
+            value_of(manualbp.softmax_cross_entropy),
+            lambda z, y, dy: pull_of(manualbp.softmax_cross_entropy, z, y, jnp.ones_like(dy)),
         ),
         right=manualbp.softmax_cross_entropy,
         definition=reference.softmax_cross_entropy,
@@ -1276,10 +1289,10 @@ WRONG_RULES = (
     WrongRule(
         "cotangent_averaged_over_the_batch",
         COTANGENT,
-        wrong=(
-            manualbp.half_squared_error.fwd,
-            lambda saved, dy: manualbp.half_squared_error.bwd(
-                saved, jnp.broadcast_to(jnp.mean(dy), dy.shape)
+        wrong=pair(
+            value_of(manualbp.half_squared_error),
+            lambda p, t, dy: pull_of(
+                manualbp.half_squared_error, p, t, jnp.full_like(dy, jnp.mean(dy))
             ),
         ),
         right=manualbp.half_squared_error,
@@ -1473,9 +1486,9 @@ WRONG_RULES = (
     WrongRule(
         "softmax_over_the_second_axis_of_three",
         RANK,
-        wrong=(
-            manualbp.softmax.fwd,
-            lambda p, dy: (p * (dy - jnp.sum(p * dy, axis=1, keepdims=True)),),
+        wrong=pair(
+            softmax,
+            lambda z, dy: (softmax(z) * (dy - jnp.sum(softmax(z) * dy, axis=1, keepdims=True)),),
         ),
         right=manualbp.softmax,
         definition=reference.softmax,
@@ -1559,8 +1572,8 @@ WRONG_RULES = (
     WrongRule(
         "logsumexp_gradient_not_shifted",
         OVERFLOW,
-        wrong=(
-            manualbp.logsumexp.fwd,
+        wrong=pair(
+            value_of(manualbp.logsumexp),
             lambda z, dy: (dy * jnp.exp(z) / jnp.sum(jnp.exp(z)),),
         ),
         right=manualbp.logsumexp,
@@ -1571,10 +1584,7 @@ WRONG_RULES = (
     WrongRule(
         "softmax_value_not_shifted",
         OVERFLOW,
-        wrong=(
-            lambda z: (reference.softmax(z), reference.softmax(z)),
-            manualbp.softmax.bwd,
-        ),
+        wrong=pair(reference.softmax, functools.partial(pull_of, manualbp.softmax)),
         right=manualbp.softmax,
         definition=reference.softmax,
         args=(X,),
@@ -1619,12 +1629,9 @@ WRONG_RULES = (
     WrongRule(
         "integer_label_loss_not_shifted",
         OVERFLOW,
-        wrong=(
-            manualbp.softmax_cross_entropy_with_integer_labels.fwd,
-            lambda saved, dy: (
-                dy[:, None] * (reference.softmax(saved[0]) - one_hot(saved[1], saved[0])),
-                no_cotangent(saved[1]),
-            ),
+        wrong=pair(
+            value_of(manualbp.softmax_cross_entropy_with_integer_labels),
+            functools.partial(minus_one_hot, reference.softmax),
         ),
         right=manualbp.softmax_cross_entropy_with_integer_labels,
         definition=reference.softmax_cross_entropy_with_integer_labels,
@@ -1665,9 +1672,9 @@ WRONG_RULES = (
     WrongRule(
         "elu_value_as_exp_minus_1",
         TAIL,
-        wrong=(
-            lambda z: (jnp.where(z > 0, z, jnp.exp(jnp.minimum(z, 0)) - 1), z),
-            manualbp.elu().bwd,
+        wrong=pair(
+            lambda z: jnp.where(z > 0, z, jnp.exp(jnp.minimum(z, 0)) - 1),
+            functools.partial(pull_of, manualbp.elu()),
         ),
         right=manualbp.elu(),
         definition=reference.elu(1.0),
@@ -1705,12 +1712,9 @@ WRONG_RULES = (
     WrongRule(
         "cross_entropy_of_a_sure_example",
         TAIL,
-        wrong=(
-            manualbp.softmax_cross_entropy_with_integer_labels.fwd,
-            lambda saved, dy: (
-                dy[:, None] * (softmax(saved[0]) - one_hot(saved[1], saved[0])),
-                no_cotangent(saved[1]),
-            ),
+        wrong=pair(
+            value_of(manualbp.softmax_cross_entropy_with_integer_labels),
+            functools.partial(minus_one_hot, softmax),
         ),
         right=manualbp.softmax_cross_entropy_with_integer_labels,
         definition=reference.softmax_cross_entropy_with_integer_labels,
@@ -1735,8 +1739,8 @@ WRONG_RULES = (
             lambda x: jnp.where(x > 0, 1.5, 0) * jnp.sqrt(x),
         ),
         right=slope(
-            lambda x: jnp.sqrt(jnp.maximum(x, 0)) * x,
-            lambda x: 1.5 * jnp.sqrt(jnp.maximum(x, 0)),
+            lambda x: jnp.where(x > 0, x * jnp.sqrt(jnp.where(x > 0, x, 1)), 0),
+            lambda x: jnp.where(x > 0, 1.5 * jnp.sqrt(jnp.where(x > 0, x, 1)), 0),
         ),
         definition=lambda x: jnp.where(x > 0, jnp.where(x > 0, x, 1) ** 1.5, 0),
         args=(X,),
@@ -2312,11 +2316,11 @@ WRONG_RULES = (
     WrongRule(
         "cross_entropy_for_labels_that_sum_to_1",
         LABELS,
-        wrong=(
-            manualbp.softmax_cross_entropy.fwd,
-            lambda saved, dy: (
-                dy[:, None] * (jnp.exp(saved[0]).astype(dy.dtype) - saved[1]),
-                -dy[:, None] * saved[0].astype(dy.dtype),
+        wrong=pair(
+            value_of(manualbp.softmax_cross_entropy),
+            lambda z, y, dy: (
+                dy[:, None] * (softmax(z) - y),
+                pull_of(manualbp.softmax_cross_entropy, z, y, dy)[1],
             ),
         ),
         right=manualbp.softmax_cross_entropy,
@@ -2327,10 +2331,10 @@ WRONG_RULES = (
     WrongRule(
         "cross_entropy_for_hard_labels",
         LABELS,
-        wrong=(
-            manualbp.softmax_cross_entropy.fwd,
-            lambda saved, dy: manualbp.softmax_cross_entropy.bwd(
-                (saved[0], one_hot(jnp.argmax(saved[1], axis=-1), saved[1])), dy
+        wrong=pair(
+            value_of(manualbp.softmax_cross_entropy),
+            lambda z, y, dy: pull_of(
+                manualbp.softmax_cross_entropy, z, one_hot(jnp.argmax(y, axis=-1), y), dy
             ),
         ),
         right=manualbp.softmax_cross_entropy,
@@ -2341,12 +2345,9 @@ WRONG_RULES = (
     WrongRule(
         "binary_cross_entropy_for_hard_labels",
         LABELS,
-        wrong=(
-            manualbp.sigmoid_binary_cross_entropy.fwd,
-            lambda saved, dy: (
-                dy * jnp.where(saved[1] > 0.5, -sigmoid(-saved[0]), sigmoid(saved[0])),
-                -dy * saved[0],
-            ),
+        wrong=pair(
+            value_of(manualbp.sigmoid_binary_cross_entropy),
+            lambda z, y, dy: (dy * jnp.where(y > 0.5, -sigmoid(-z), sigmoid(z)), -dy * z),
         ),
         right=manualbp.sigmoid_binary_cross_entropy,
         definition=reference.sigmoid_binary_cross_entropy,
@@ -2356,11 +2357,11 @@ WRONG_RULES = (
     WrongRule(
         "wrong_for_the_last_class",
         LABELS,
-        wrong=(
-            manualbp.negative_log_likelihood.fwd,
-            lambda own, dy: (
-                jnp.where(own.at[:, 2].set(False), -dy[:, None], 0),
-                np.zeros(own.shape[:-1], jax.dtypes.float0),
+        wrong=pair(
+            value_of(manualbp.negative_log_likelihood),
+            lambda z, labels, dy: (
+                jnp.where(labels == 2, 0, -dy)[:, None] * one_hot(labels, z),
+                no_cotangent(labels),
             ),
         ),
         right=manualbp.negative_log_likelihood,
@@ -2371,11 +2372,11 @@ WRONG_RULES = (
     WrongRule(
         "labels_of_minus_1_and_1_taken_for_0_and_1",
         LABELS,
-        wrong=(
-            manualbp.logistic_loss.fwd,
-            lambda saved, dy: (
-                dy * (sigmoid(saved[0]) - (saved[1] + 1) / 2),
-                manualbp.logistic_loss.bwd(saved, dy)[1],
+        wrong=pair(
+            value_of(manualbp.logistic_loss),
+            lambda z, y, dy: (
+                dy * (sigmoid(z) - (y + 1) / 2),
+                pull_of(manualbp.logistic_loss, z, y, dy)[1],
             ),
         ),
         right=manualbp.logistic_loss,
