@@ -202,9 +202,14 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
     )
 
 
+def _softplus(z: Array) -> Array:
+    # selections, not max and abs: the second derivative comes through here, at 0 too
+    return jnp.where(z > 0, z, 0) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
+
+
 softplus = elementwise(
     "softplus",
-    lambda z: jnp.logaddexp(z, 0),  # smooth at 0 for a second derivative, too
+    _softplus,
     lambda y: -jnp.expm1(-y),
     saves="y",
     tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
