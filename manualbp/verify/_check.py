@@ -30,7 +30,7 @@ _EFFORT: dict[str, tuple[int, int, int]] = {
     "full": (4096, 96, 32),
 }
 # Points on and beside thresholds, at most
-THRESHOLDS = 16
+THRESHOLDS = 24
 _EVEN = ("round", "normal")
 # Points at which lines in search of thresholds start
 _BASES = 6
@@ -170,6 +170,10 @@ class Judge:
         self.problem, self.args, self.seed = problem, args, seed
         self.explore = explore
         self.points, self.decide, self.always = _EFFORT[level]
+        self.given = problem.given_leaves(args)
+        self.only_given = self.given is not None and not explore
+        if self.only_given:
+            self.points = 8  # cotangents
         self.at_thresholds = range(0)
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
@@ -177,7 +181,7 @@ class Judge:
 
     def judge(self) -> Report:
         try:
-            compared = check_contract(self.problem, self.seed)
+            compared = check_contract(self.problem, self.seed, self._stacked)
         except ContractBroken as broken:
             self.evidence.append(Evidence("contract", "FAIL", str(broken)))
             return self._report("FAIL", diagnosis=_diagnosis.of_contract(broken))
@@ -195,35 +199,31 @@ class Judge:
         )
         return self._adjudicate(stack, cotangents, ours, truth, suspects)
 
+    @property
+    def _stacked(self) -> int:
+        """How many points there are, always the same, so that nothing is compiled twice."""
+        return self.points if self.only_given else self.points + THRESHOLDS
+
     def _inputs(self) -> tuple[list, list]:
         """A stack of points: leaves and cotangents with a leading axis."""
         rng = np.random.default_rng(self.seed)
-        given = self.problem.given_leaves(self.args)
-        n = self.points if self.explore or given is None else 8
-        points = []
-        for i in range(n):
-            if given is not None and (i == 0 or not self.explore):
-                points.append(given)
-            else:
-                points.append(self.problem.draw(rng, STYLES[i % len(STYLES)]))
-        n_drawn, thresholds = len(points), None
-        if self.explore or given is None:
-            thresholds = self.problem.thresholds(points[:_BASES], THRESHOLDS)
-            self.at_thresholds = range(len(points), len(points) + len(thresholds))
-            # always so many points, so that nothing is compiled twice
-        shape = self.problem.values_shape()
-        cotangents = [
-            self.problem.cotangents(shape, rng, "round" if i % 2 == 0 else "normal")
-            for i in range(len(points))
+        n = self.points
+        cotangents = self.problem.cotangents_styles(self.problem.values_shape(), rng, n)
+        if self.given is not None and self.only_given:
+            return [np.stack([x] * n) for x in self.given], cotangents
+        stack = self.problem.draw_styles(rng, n)
+        if self.given is not None:
+            for x, first in zip(stack, self.given, strict=True):
+                x[0] = first
+        thresholds = self.problem.thresholds([[x[i] for x in stack] for i in range(_BASES)])
+        thresholds = thresholds[:THRESHOLDS]
+        self.at_thresholds = range(n, n + len(thresholds))
+        spare = np.arange(THRESHOLDS - len(thresholds))
+        together = [
+            np.concatenate([x, *(p[k][None] for p in thresholds), x[spare]])
+            for k, x in enumerate([*stack, *cotangents])
         ]
-        if thresholds is not None:
-            n, spare = len(self.problem.free), range(THRESHOLDS - len(thresholds))
-            cotangents += [p[n:] for p in thresholds] + [cotangents[i % n_drawn] for i in spare]
-            points += [p[:n] for p in thresholds] + [points[i % n_drawn] for i in spare]
-        return (
-            [np.stack(x) for x in zip(*points, strict=True)],
-            [np.stack(x) for x in zip(*cotangents, strict=True)],
-        )
+        return together[: len(stack)], together[len(stack) :]
 
     def _triage(self, ours: Any, truth: Any) -> tuple[int, list[Suspect]]:
         """Entries on which the float64 programs differ, the simplest points first."""
@@ -260,18 +260,17 @@ class Judge:
         chosen += _spread(others[len(self.at_thresholds) :], self.always)
         agreed: list[Agreed] = []
         wrong_floats: list[tuple[Suspect, _exact.Finding, _exact.Comparison]] = []
-        for p in chosen:
-            point = [x[p] for x in (*stack, *cotangents)]
-            if not all(np.all(np.isfinite(x)) for x in point):
+        points = {p: [x[p] for x in (*stack, *cotangents)] for p in chosen}
+        points = {p: x for p, x in points.items() if all(np.all(np.isfinite(y)) for y in x)}
+        try:
+            comparisons = _exact.compare_many(self.problem, list(points.values()))
+        except Unsupported as primitive:
+            return self._by_differences(stack, cotangents, ours, truth, str(primitive))
+        for p, comparison in zip(points, comparisons, strict=True):
+            if isinstance(comparison, Straddles):
+                undecided.append(str(comparison))
                 continue
-            try:
-                comparison = _exact.compare(self.problem, point)
-            except Straddles as reason:
-                undecided.append(str(reason))
-                continue
-            except Unsupported as primitive:
-                return self._by_differences(stack, cotangents, ours, truth, str(primitive))
-            for leaf, index, finding in self._entries(comparison):
+            for leaf, index, finding in comparison.entries():
                 self.decided[finding.truth] += 1
                 if finding.verdict == "wrong":
                     return self._failed(comparison, leaf, index, finding)
@@ -396,17 +395,6 @@ class Judge:
         digits = min((f.digits for *_, f in agreed), default=np.inf)
         if digits < _exact.SAME:
             self._note(f"an approximation: rule and definition agree to {digits:.1f} digits")
-
-    def _entries(
-        self, comparison: _exact.Comparison
-    ) -> Iterator[tuple[int, tuple, _exact.Finding]]:
-        exact = comparison.exact
-        for k, array in enumerate(exact.value):
-            for index in np.ndindex(array.shape):
-                yield -1 - k, index, comparison.value(k, index)
-        for k, array in enumerate(exact.pull):
-            for index in np.ndindex(array.shape):
-                yield k, index, comparison.gradient(k, index)
 
     def _entry(self, comparison: _exact.Comparison, leaf: int, index: tuple) -> _exact.Finding:
         if leaf < 0:

@@ -13,7 +13,7 @@ from manualbp.verify._reference import lecture_notes
 # Both sides are evaluated in balls; what is left is the rounding of numbers such as 0.1 to
 # float64, relative to the result and, for results that should be 0, to terms of order one.
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
-_DRAWS = 8
+_DRAWS = 3
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import ContractBroken, Problem, floating_leaves
+from manualbp.verify._problem import ContractBroken, Problem, floating_leaves, mode_of
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -17,49 +17,51 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 PATHS = 1e-9
 
 
-def check_contract(problem: Problem, seed: int) -> int:
-    """Raise ContractBroken at the first finding; return how many conditions held."""
+def check_contract(problem: Problem, seed: int, points: int = 16) -> int:
+    """Raise ContractBroken at the first finding; return how many conditions held.
+
+    Args:
+      problem: what is checked.
+      seed: of the inputs.
+      points: for how many the compiled programs are wanted afterwards, so that they serve here.
+    """
     held = 0
-    for finding in _findings(problem, np.random.default_rng(seed)):
+    for finding in _findings(problem, np.random.default_rng(seed), points):
         held += 1
         if finding is not None:
             raise finding
     return held
 
 
-def _findings(problem: Problem, rng: np.random.Generator) -> Iterator[ContractBroken | None]:
+def _findings(
+    problem: Problem, rng: np.random.Generator, points: int
+) -> Iterator[ContractBroken | None]:
     for dtype in DTYPES:
-        yield from _form(problem, jnp.dtype(dtype), rng)
-    yield from _linear_and_paths(problem, rng)
+        yield from _form(problem, jnp.dtype(dtype))
+    yield from _linear_and_paths(problem, rng, points)
 
 
-def _form(problem: Problem, dtype: Any, rng: np.random.Generator) -> Iterator:
+def _form(problem: Problem, dtype: Any) -> Iterator:
     """Trees, shapes and dtypes in one dtype, found by tracing: nothing is compiled."""
     found: list[ContractBroken | None] = []
-
-    def trace(leaves):
-        args = problem.arguments(leaves)
-        y = problem.subject.forward(*args)
-        found.extend(_same_form("value", y, jax.eval_shape(problem.definition, *args)))
-        if any(found):
-            return
-        shape = jax.eval_shape(lambda: y)
-        ones = [jnp.ones(x.shape, x.dtype) for x in floating_leaves(y)]
-        _, given = problem.subject.backward(args, problem._dy(shape, ones))
-        problem._flat_cotangents(args, given)
-        found.append(None)
-        for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
-            found.extend(_cotangent_form(f"argument {i}", arg, cotangent))
-
-    leaves = problem.draw(rng, "normal", dtype)
     try:
-        jax.eval_shape(lambda xs: problem.definition(*problem.arguments(xs)), leaves)
+        shape = problem.values_shape(dtype)
     except Exception:
         if dtype == np.float64:
             raise
         return  # the definition itself has no form in this dtype
+    leaves = problem.draw(np.random.default_rng(0), "normal", dtype)
+    with mode_of(dtype):
+        y = jax.eval_shape(lambda *xs: problem.subject.forward(*problem.arguments(xs)), *leaves)
+    yield from _same_form("value", y, shape)
+
+    def inspect(args: tuple, y: Any, given: Any) -> None:
+        found.append(None)
+        for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
+            found.extend(_cotangent_form(f"argument {i}", arg, cotangent))
+
     try:
-        jax.eval_shape(trace, leaves)
+        problem.trace_ours(dtype, inspect)
     except ContractBroken as broken:
         found.append(broken)
     yield from found
@@ -114,7 +116,7 @@ def _cotangent_form(what: str, arg: Any, cotangent: Any) -> Iterator[ContractBro
         yield None
 
 
-def _linear_and_paths(problem: Problem, rng: np.random.Generator) -> Iterator:
+def _linear_and_paths(problem: Problem, rng: np.random.Generator, n: int) -> Iterator:
     """Linearity in the cotangent; and jit, vmap and scan give what the eager call gives."""
     points = [problem.draw(rng, "normal") for _ in range(2)]
     shape = problem.values_shape()
@@ -123,16 +125,19 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator) -> Iterator:
     scaled = [[c * factor for c in dys[0]] for factor in (0.0, *_FACTORS)]
     xs = [points[0], points[1], *[points[0]] * (2 + len(_FACTORS))]
     ds = [dys[0], dys[1], flipped, *scaled]
-    stacked = [[jnp.asarray(np.stack(x)) for x in zip(*group, strict=True)] for group in (xs, ds)]
-    vmapped, scanned = problem.compiled_paths(*stacked)
+    stacked = [[np.stack(x) for x in zip(*group, strict=True)] for group in (xs, ds)]
+    repeated = [[x[np.arange(n) % len(xs)] for x in group] for group in stacked]
+    vmapped = jax.tree.map(lambda x: x[: len(xs)], problem.compiled(*repeated)[0])
     rows = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], vmapped) for i in range(len(xs))]
     yield from _linear(*(row[1] for row in (rows[0], *rows[2:])))
+    first = [jnp.asarray(x) for x in xs[0]]
     for call in ("the eager call", "a second eager call"):
-        eager = problem.ours([jnp.asarray(x) for x in xs[0]], [jnp.asarray(x) for x in ds[0]])
+        eager = problem.ours(first, [jnp.asarray(x) for x in ds[0]])
         yield from _agree(f"vmap under jit differs from {call}", eager, rows[0])
-    primal = problem.subject.forward(*problem.arguments([jnp.asarray(x) for x in xs[0]]))
+    primal = problem.subject.forward(*problem.arguments(first))
     text = "the function's own value differs from its fwd"
     yield from _agree(text, floating_leaves(primal), rows[0][0])
+    scanned = problem.compiled_scan(*stacked)
     yield from _agree("scan under jit differs from vmap", vmapped, scanned)
 
 

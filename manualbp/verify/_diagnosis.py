@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from manualbp.verify._exact import floats
+from manualbp.verify._exact import TOGETHER, floats
 from manualbp.verify._problem import ContractBroken
 
 _OF_CONTRACT = {
@@ -37,6 +37,11 @@ def of_finding(comparison: Any, leaf: int, index: tuple, finding: Any) -> tuple[
     """Relations between got and expected at the failing point, the most telling first."""
     if leaf < 0:
         return ("the forward value is wrong, before any gradient",)
+    if finding.why == TOGETHER:
+        return (
+            "at a tie: each entry alone is a possible derivative, all together are none: the "
+            "parts must add up to one",
+        )
     if isinstance(finding.expected, tuple):
         return ("wrong value at a kink: outside the one-sided derivatives",)
     return of_arrays(*_entries(comparison, leaf))

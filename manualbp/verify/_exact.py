@@ -2,14 +2,14 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
 import numpy as np
 from flint import arb
-from scipy.optimize import nnls
+from jax.extend import core
 
 from manualbp.verify._arb import Arb, is_nan, precision
 from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
@@ -23,6 +23,8 @@ SAME, SIMILAR = 20.0, 6.0
 MOST_TIES = 6
 # The quotient's step, relative to the argument's size: with 1024 bits 60 digits are left
 STEP = 2.0**-200
+# Why a finding at a kink is wrong though its entry alone is not
+TOGETHER = "possible alone, not together with the other entries"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Finding:
       expected: the truth; at a kink the two one-sided derivatives.
       truth: which truth decided: "autodiff" or "difference quotients".
       digits: to how many decimal digits the two agree.
-      why: what was not decided.
+      why: what was not decided; or TOGETHER.
     """
 
     verdict: Literal["right", "wrong", "kink", "undecided"]
@@ -84,17 +86,74 @@ def run(
     raise last
 
 
+def run_many(
+    jaxpr: Any, stacks: Sequence[np.ndarray], precisions: Sequence[int] = PRECISIONS
+) -> list[list | Straddles]:
+    """`run` at each point of a stack: at once, and alone where that decides nothing.
+
+    One pass over the program serves all points, which costs far less than a pass for each.
+    """
+    n = len(stacks[0]) if stacks else 0
+    results: list[list | None] = [None] * n
+    open_ = list(range(n))
+    for bits in precisions:
+        if not open_:
+            break
+        # repeated up to a few lengths, as the program is traced anew for each
+        rows = np.resize(open_, _padded(len(open_)))
+        try:
+            with jax.enable_x64(True), precision(bits):
+                arithmetic = Arb()
+                lifted = [lift(x[rows], arithmetic.lift) for x in stacks]
+                together = evaluate(_vmapped(jaxpr, len(rows)), lifted, arithmetic)
+        except (Straddles, Unsupported):  # some point straddles; or batched, it has no form
+            continue
+        for k, i in enumerate(open_):
+            row = [np.asarray(x[k]) for x in together]
+            if bits == precisions[-1] or all(map(accurate, row)):
+                results[i] = row
+        open_ = [i for i in open_ if results[i] is None]
+    return [
+        row if row is not None else _run_or_reason(jaxpr, [x[i] for x in stacks])
+        for i, row in enumerate(results)
+    ]
+
+
+def _padded(n: int) -> int:
+    return 2 ** (n - 1).bit_length() if n <= 16 else -(-n // 16) * 16
+
+
+@functools.lru_cache(maxsize=256)
+def _vmapped(jaxpr: Any, n: int) -> Any:
+    stacks = [jax.ShapeDtypeStruct((n, *a.shape), a.dtype) for a in jaxpr.in_avals]
+    return jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(jaxpr)))(*stacks)
+
+
+def _run_or_reason(jaxpr: Any, point: list) -> list | Straddles:
+    try:
+        return run(jaxpr, point)
+    except Straddles as reason:
+        return reason
+
+
 def accurate(array: Any) -> bool:
     """Whether every ball is narrow, or a naive formula has cancelled its digits away."""
-    return all(x.is_exact() or not x.is_finite() or x.rel_accuracy_bits() > 80
-               for x in array.ravel())  # fmt: skip
+    return array.dtype != object or all(
+        x.is_exact() or not x.is_finite() or x.rel_accuracy_bits() > 80 for x in array.ravel()
+    )
 
 
 def both(problem: Problem, point: Sequence[Any], rounded_constants: bool = False) -> Exact:
     """Both programs at a point (leaves, then cotangents)."""
-    traced = problem.traced
-    ours = run(traced.ours, point, rounded_constants)
-    truth = run(traced.truth, point, rounded_constants)
+    ours, truth = (run(p, point, rounded_constants) for p in _programs(problem))
+    return _exact(problem, ours, truth)
+
+
+def _programs(problem: Problem) -> tuple[Any, Any]:
+    return problem.traced.ours, problem.traced.truth
+
+
+def _exact(problem: Problem, ours: list, truth: list) -> Exact:
     n = len(ours) - len(problem.differentiated)
     return Exact(ours[:n], ours[n:], truth[:n], truth[n:])
 
@@ -112,8 +171,8 @@ def agreement(x: arb, y: arb) -> float:
     if x.overlaps(y):
         if x.contains(0) and y.contains(0):
             return np.inf
-        if min(x.rel_accuracy_bits(), y.rel_accuracy_bits()) <= 80:
-            return np.nan
+        bits = min(x.rel_accuracy_bits(), y.rel_accuracy_bits())
+        return np.nan if bits <= 80 else bits * np.log10(2.0)
     with precision(1024):
         size = abs(x).upper().max(abs(y).upper())
         relative = (abs(x - y).upper() / size).upper()
@@ -129,6 +188,19 @@ def _by_digits(digits: float, got: arb, expected: arb, truth: str) -> Finding:
 def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
     """Every entry of value and gradient at one point, decided on demand."""
     return Comparison(problem, point, both(problem, point))
+
+
+def compare_many(problem: Problem, points: Sequence[list]) -> "list[Comparison | Straddles]":
+    """`compare` at each point, or why it cannot be."""
+    stacks = [np.stack(x) for x in zip(*points, strict=True)]
+    ours, truth = (run_many(p, stacks) for p in _programs(problem))
+    found: list[Comparison | Straddles] = []
+    for point, a, b in zip(points, ours, truth, strict=True):
+        if isinstance(a, list) and isinstance(b, list):
+            found.append(Comparison(problem, point, _exact(problem, a, b)))
+        else:
+            found.append(a if isinstance(a, Straddles) else b)
+    return found
 
 
 class Comparison:
@@ -173,9 +245,27 @@ class Comparison:
             low, high = sorted((left, right), key=float)
         if not _between(got, low, high):
             return self._at_kink(leaf, index, Finding("wrong", got, (low, high), name))
-        # each entry may be possible where all together are not: max(x, y) at x = y
-        verdict: Any = "wrong" if self._possible is False else "kink"
-        return Finding(verdict, got, (low, high), name)
+        return Finding("kink", got, (low, high), name)
+
+    def entries(self, leaf: int | None = None) -> Iterator[tuple[int, tuple, Finding]]:
+        """A finding for every entry, those of the value first: (leaf, index, finding).
+
+        Leaf -1 - k is the k-th of the value. Where each entry of the gradient is possible at a
+        kink but all together are not, as for max(x, y) at x = y, the last finding says so.
+        """
+        kink = None
+        for k, array in enumerate(self.exact.value):
+            if leaf in (None, -1 - k):
+                for index in np.ndindex(array.shape):
+                    yield -1 - k, index, self.value(k, index)
+        for k, array in enumerate(self.exact.pull):
+            if leaf in (None, k):
+                for index in np.ndindex(array.shape):
+                    finding = self.gradient(k, index)
+                    kink = (k, index, finding) if finding.verdict == "kink" else kink
+                    yield k, index, finding
+        if kink is not None and self._possible is False:
+            yield *kink[:2], replace(kink[2], verdict="wrong", why=TOGETHER)
 
     def _at_kink(self, leaf: int, index: tuple, finding: Finding) -> Finding:
         """A last look: at a kink, right is what some choice at each comparison gives.
@@ -183,7 +273,7 @@ class Comparison:
         Conventions at several kinks need not add up to a one-sided derivative of the whole.
         """
         hull = self._hull
-        if hull is None or self._possible is False or not self._nonsmooth:
+        if hull is None or not self._nonsmooth:
             return finding
         ball = hull[len(self.exact.value) + leaf][index]
         if not ball.is_finite() or not _between(finding.got, ball.lower(), ball.upper()):
@@ -211,6 +301,8 @@ class Comparison:
         if first is None or first[1] > MOST_TIES:
             return None
         ways = [self._decided(ties) for ties in itertools.product((False, True), repeat=first[1])]
+        from scipy.optimize import nnls  # slow to import, and seldom needed
+
         n = len(self.exact.value)
         corners = np.array([_flat(way[0][n:]) for way in [first, *ways] if way is not None])
         ours = _flat(self.exact.our_pull)
@@ -283,23 +375,21 @@ class Comparison:
         Each is extrapolated from two steps, which leaves an error of the order of the step
         squared: more than SAME digits wherever the function is smooth on that side.
         """
-        sides = []
         with jax.enable_x64(True), precision(1024):
-            centre = self._loss(direction, arb(0))
-            step = arb(STEP) * max(size, 2.0**-40)
-            for h in (-step, step):
-                first = (self._loss(direction, h) - centre) / h
-                second = (self._loss(direction, 2 * h) - centre) / (2 * h)
-                sides.append(2 * first - second)
-        return sides[0], sides[1]
+            h = arb(STEP) * max(size, 2.0**-40)
+            centre, *moved = self._losses(direction, [arb(0), -h, -2 * h, h, 2 * h])
+            near_left, far_left, near_right, far_right = (x - centre for x in moved)
+            left = 2 * near_left / -h - far_left / (-2 * h)
+            return left, 2 * near_right / h - far_right / (2 * h)
 
-    def _loss(self, direction: dict[int, np.ndarray], h: arb) -> arb:
-        """The definition's value against the cotangents, moved by h along a direction."""
+    def _losses(self, direction: dict[int, np.ndarray], steps: list[arb]) -> list[arb]:
+        """The definition's value against the cotangents, at steps along a direction."""
         arithmetic = Arb()
-        moved = [lift(x, arithmetic.lift) for x in self.point]
+        moved = [np.stack([lift(x, arithmetic.lift)] * len(steps)) for x in self.point]
         for k, along in direction.items():
-            moved[k] = moved[k] + lift(along, arithmetic.lift) * h
-        return evaluate(self.problem.traced.loss, moved, arithmetic)[0].item()
+            for row, h in enumerate(steps):
+                moved[k][row] = moved[k][row] + lift(along, arithmetic.lift) * h
+        return list(evaluate(_vmapped(self.problem.traced_loss, len(steps)), moved, arithmetic)[0])
 
 
 def floats(array: np.ndarray) -> np.ndarray:

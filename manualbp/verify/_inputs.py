@@ -1,6 +1,5 @@
 """Inputs that reach the bug: many scales, specials, ties, zeros, every kind of label."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,35 +47,53 @@ def spec_of(leaf: Any) -> Any:
     return Spec(x.shape)
 
 
-def draw(spec: Spec, rng: np.random.Generator, style: str) -> Any:
-    """One array of the specification, in float64, exactly representable in float32."""
+def draw(spec: Spec, rng: np.random.Generator, style: str, points: int | None = None) -> Any:
+    """One array of the specification, in float64, exactly representable in float32.
+
+    With `points`, as many of them, stacked on a leading axis.
+    """
     if spec.domain == "none":
         return None
     if spec.domain == "key":
         return jax.random.key(int(rng.integers(2**31)))
+    stack = (1 if points is None else points, *spec.shape)
     if spec.domain == "integers":
-        return rng.integers(0, max(spec.below, 1), spec.shape).astype(spec.kind)
-    x = _DOMAINS[spec.domain](_real(spec.shape, rng, style), rng, style)
-    return np.asarray(x, np.float32).astype(np.float64)
+        x = rng.integers(0, max(spec.below, 1), stack).astype(spec.kind)
+    else:
+        x = _DOMAINS[spec.domain](_real(stack, rng, style), rng, style)
+        x = np.asarray(x, np.float32).astype(np.float64)
+    return x[0] if points is None else x
+
+
+def draw_styles(spec: Spec, rng: np.random.Generator, points: int) -> np.ndarray:
+    """A stack of arrays whose styles take turns, as STYLES has them."""
+    out: Any = None
+    for k, style in enumerate(STYLES):
+        x = draw(spec, rng, style, len(range(k, points, len(STYLES))))
+        if out is None:
+            out = np.empty((points, *spec.shape), x.dtype)
+        out[k :: len(STYLES)] = x
+    return out
 
 
 STYLES = ("round", "normal", "ties", "special", "wide", "scaled", "equal", "tails")
 
 
-def _real(shape: Sequence[int], rng: np.random.Generator, style: str) -> np.ndarray:
+def _real(shape: tuple[int, ...], rng: np.random.Generator, style: str) -> np.ndarray:
+    one = (shape[0], *(1 for _ in shape[1:]))  # a number for all entries of a point
     match style:
         case "round":  # what a counterexample should be made of
             return rng.integers(-3, 4, shape).astype(float)
         case "ties":
-            return rng.integers(-1, 2, shape) * float(rng.choice([0.5, 1.0, 2.0]))
+            return rng.integers(-1, 2, shape) * rng.choice([0.5, 1.0, 2.0], one)
         case "special":
             return rng.choice(SPECIAL, shape)
         case "wide":
             return rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-12, 4, shape)
         case "scaled":
-            return rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 3)
+            return rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 3, one)
         case "equal":
-            return np.full(shape, rng.choice(SPECIAL[:20]))
+            return np.broadcast_to(rng.choice(SPECIAL[:20], one), shape)
         case "tails":
             return rng.uniform(-60, 60, shape)
     return rng.normal(size=shape) * 2
@@ -113,7 +130,8 @@ def _weights(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
         return np.eye(x.shape[-1])[rng.integers(0, x.shape[-1], x.shape[:-1])]
     if style in ("ties", "equal"):
         return np.abs(x) % 3
-    return _softmax(x) * rng.choice([1.0, 1.0, 0.5, 3.0])
+    one = (len(x), *(1 for _ in x.shape[1:]))
+    return _softmax(x) * rng.choice([1.0, 1.0, 0.5, 3.0], one)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from manualbp._rule import Rule
 from manualbp.verify import _inputs, _thresholds
@@ -41,12 +42,7 @@ def subject_of(rule: Any) -> Subject:
     if isinstance(rule, Rule):
         return _of_pair(rule.name, rule.fwd, rule.bwd)
     if isinstance(rule, jax.custom_vjp):
-        return Subject(
-            getattr(rule, "__name__", "custom_vjp"),
-            rule,
-            functools.partial(_pull_back, rule),
-            vars(rule)["__wrapped__"],
-        )
+        return _of_custom_vjp(rule)
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
         return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
     raise TypeError(
@@ -55,12 +51,37 @@ def subject_of(rule: Any) -> Subject:
     )
 
 
+def _kept(build: Callable[..., Subject]) -> Callable[..., Subject]:
+    """One subject for one rule, so that what is traced for it is found again."""
+    cached = functools.lru_cache(maxsize=512)(build)
+
+    def subject(*parts: Any) -> Subject:
+        try:
+            hash(parts)
+        except TypeError:
+            return build(*parts)
+        return cached(*parts)
+
+    return subject
+
+
+@_kept
 def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
     def backward(args: tuple, dy: Any) -> tuple[Any, Any]:
         y, residuals = fwd(*args)
         return y, bwd(residuals, dy)
 
     return Subject(name, lambda *args: fwd(*args)[0], backward)
+
+
+@_kept
+def _of_custom_vjp(rule: Any) -> Subject:
+    return Subject(
+        getattr(rule, "__name__", "custom_vjp"),
+        rule,
+        functools.partial(_pull_back, rule),
+        vars(rule)["__wrapped__"],
+    )
 
 
 def _pull_back(function: Callable, args: tuple, dy: Any) -> tuple[Any, Any]:
@@ -87,7 +108,8 @@ class Problem:
         leaves = [_inputs.Spec((), "none") if x is None else x for _, x in paths]
         self.specs = [_inputs.spec_of(x) for x in leaves]
         self.paths = [_path_text(path) for path, _ in paths]
-        self._stacks: dict[int, Any] = {}
+        self._shapes: dict[np.dtype, Any] = {}
+        self._ours: dict[np.dtype, Any] = {}
         rng = np.random.default_rng(0)
         self._fixed = {
             i: _inputs.draw(s, rng, "normal")
@@ -121,6 +143,10 @@ class Problem:
         drawn = [_inputs.draw(self.specs[i], rng, style) for i in self.free]
         return [x.astype(dtype) if is_floating(x.dtype) else x for x in drawn]
 
+    def draw_styles(self, rng: np.random.Generator, points: int) -> list:
+        """Array leaves for many points, stacked, in every style in turn."""
+        return [_inputs.draw_styles(self.specs[i], rng, points) for i in self.free]
+
     def given_leaves(self, args: tuple) -> list | None:
         """The array leaves of concrete arguments; None where some are specifications."""
         leaves = jax.tree.leaves(args, is_leaf=lambda x: x is None)
@@ -132,18 +158,40 @@ class Problem:
 
     def values_shape(self, dtype: Any = np.float64) -> Any:
         """The tree of shapes and dtypes of the definition's value."""
-        leaves = self.draw(np.random.default_rng(0), "normal", dtype)
-        return jax.eval_shape(lambda *xs: self.definition(*self.arguments(xs)), *leaves)
+        dtype = np.dtype(dtype)
+        if dtype not in self._shapes:
+            leaves = self.draw(np.random.default_rng(0), "normal", dtype)
+            with mode_of(dtype):
+                self._shapes[dtype] = jax.eval_shape(
+                    lambda *xs: self.definition(*self.arguments(xs)), *leaves
+                )
+        return self._shapes[dtype]
 
     def cotangents(self, shape: Any, rng: np.random.Generator, style: str) -> list:
         """One cotangent for each floating leaf of the value, in float64."""
+        return [x[0] for x in self._cotangents(shape, rng, style, 1)]
+
+    def cotangents_styles(self, shape: Any, rng: np.random.Generator, points: int) -> list:
+        """Cotangents for many points, stacked: round and normal ones in turn."""
+        both = [
+            self._cotangents(shape, rng, style, len(range(k, points, 2)))
+            for k, style in enumerate(("round", "normal"))
+        ]
+        out = []
+        for even, odd in zip(*both, strict=True):
+            x = np.empty((points, *even.shape[1:]))
+            x[::2], x[1::2] = even, odd
+            out.append(x)
+        return out
+
+    def _cotangents(self, shape: Any, rng: np.random.Generator, style: str, points: int) -> list:
         out = []
         for leaf in jax.tree.leaves(shape):
             if is_floating(leaf.dtype):
                 if style == "round":
-                    x = rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], leaf.shape)
+                    x = rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (points, *leaf.shape))
                 else:
-                    x = rng.normal(size=leaf.shape) + 0.5
+                    x = rng.normal(size=(points, *leaf.shape)) + 0.5
                 out.append(np.asarray(x, np.float32).astype(np.float64))
         return out
 
@@ -161,13 +209,36 @@ class Problem:
             ]
         )
 
-    def ours(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[list, list]:
-        """The subject's value and its own backward pass: floating leaves of each."""
+    def ours(
+        self, leaves: Sequence[Any], cotangents: Sequence[Any], inspect: Callable | None = None
+    ) -> tuple[list, list]:
+        """The subject's value and its own backward pass: floating leaves of each.
+
+        `inspect(args, y, given)`, where there is one, sees what the subject gives.
+        """
         args = self.arguments(leaves)
-        shape = jax.eval_shape(self.subject.forward, *args)
-        y, given = self.subject.backward(args, self._dy(shape, cotangents))
+        dtype = next((x.dtype for x in leaves if is_floating(x.dtype)), np.dtype(np.float64))
+        y, given = self.subject.backward(args, self._dy(self.values_shape(dtype), cotangents))
         flat = self._flat_cotangents(args, given)
+        if inspect is not None:
+            inspect(args, y, given)
         return floating_leaves(y), [flat[self.free[k]] for k in self.differentiated]
+
+    def trace_ours(self, dtype: Any, inspect: Callable | None = None) -> Any:
+        """`ours` as a jaxpr, for floating arguments of a dtype, traced once."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._ours:
+            with mode_of(dtype):
+                leaves, dy = self._example(dtype)
+                program = functools.partial(self.ours, inspect=inspect)
+                self._ours[dtype] = jax.make_jaxpr(program)(leaves, dy)
+        return self._ours[dtype]
+
+    def _example(self, dtype: Any = np.float64) -> tuple[list, list]:
+        """Leaves and cotangents of the right shapes, to trace programs with."""
+        leaves = self.draw(np.random.default_rng(0), "normal", dtype)
+        dy = self.cotangents(self.values_shape(dtype), np.random.default_rng(0), "round")
+        return leaves, [c.astype(dtype) for c in dy]
 
     def truth(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[list, list]:
         """The definition's value and jax.vjp of it."""
@@ -217,104 +288,96 @@ class Problem:
             flat.extend(_zero(x) if c is None else c for c, x in zip(found, leaves, strict=True))
         return flat
 
+    # What follows runs the traced programs, so that the user's code is traced once a dtype
+
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """Both programs over a stack of points, in one compiled call."""
+        traced = self.traced
 
         def both(leaves, cotangents):
-            return self.ours(leaves, cotangents), self.truth(leaves, cotangents)
+            return tuple(self.split(p, leaves, cotangents) for p in (traced.ours, traced.truth))
 
-        return jax.jit(jax.vmap(both))
+        return _jit(jax.vmap(both))
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
         """The definition's value against the cotangents, over a stack of points."""
-        return jax.jit(jax.vmap(self.loss))
+        return _jit(jax.vmap(self.loss))
 
     @functools.cached_property
-    def compiled_paths(self) -> Callable[..., Any]:
-        """The subject alone over a stack of points, by vmap and by scan."""
+    def compiled_scan(self) -> Callable[..., Any]:
+        """The subject alone over a stack of points, one after the other."""
 
-        def program(leaves, cotangents):
-            def step(_, point):
-                return None, self.ours(*point)
+        def step(_, point):
+            return None, self.split(self.traced.ours, *point)
 
-            scanned = jax.lax.scan(step, None, (leaves, cotangents))[1]
-            return jax.vmap(self.ours)(leaves, cotangents), scanned
+        return _jit(lambda leaves, cotangents: jax.lax.scan(step, None, (leaves, cotangents))[1])
 
-        return jax.jit(program)
-
-    def traced_stack(self, n: int) -> Any:
-        """The definition's value and pullback as one jaxpr over n points."""
-        if n not in self._stacks:
-            leaves = self.draw(np.random.default_rng(0), "normal")
-            dy = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
-            many = [[np.stack([x] * n) for x in group] for group in (leaves, dy)]
-            self._stacks[n] = jax.make_jaxpr(jax.vmap(self.truth))(*many)
-        return self._stacks[n]
+    def split(self, jaxpr: Any, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple:
+        """A traced program's results: floating leaves of the value, and of the cotangents."""
+        results = core.jaxpr_as_fun(jaxpr)(*leaves, *cotangents)
+        n = len(results) - len(self.differentiated)
+        return results[:n], results[n:]
 
     @functools.cached_property
     def decisions(self) -> tuple[Callable[..., Any], list]:
         """Every decision of both programs over a stack of inputs, compiled; and their places."""
         run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
-        return jax.jit(jax.vmap(run)), branches
+        return _jit(jax.vmap(run)), branches
 
-    def thresholds(self, points: list[list], limit: int) -> list[list]:
+    def thresholds(self, points: list[list]) -> list[list]:
         """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
-        rng = np.random.default_rng(0)
-        shape = self.values_shape()
-        dys = self.cotangents(shape, rng, "round")
+        dys = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
         n = len(self.free)
-        found = _thresholds.find(
-            self.decisions[0],
-            [[*p, *dys] for p in points],
-            [*self.differentiated, *range(n, n + len(dys))],
-            limit,
-        )
-        return found
+        movable = [*self.differentiated, *range(n, n + len(dys))]
+        return _thresholds.find(*self.decisions, [[*p, *dys] for p in points], movable)
 
     @functools.cached_property
     def traced(self) -> "Traced":
         """The programs as jaxprs, for float64 arguments."""
-        leaves = self.draw(np.random.default_rng(0), "normal")
-        dy = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
-        return Traced(
-            *(jax.make_jaxpr(program)(leaves, dy) for program in (self.ours, self.truth, self.loss))
-        )
+        with mode_of(np.float64):
+            truth = jax.make_jaxpr(self.truth)(*self._example())
+        return Traced(self.trace_ours(np.float64), truth)
+
+    @functools.cached_property
+    def traced_loss(self) -> Any:
+        """`loss` as a jaxpr, for float64 arguments."""
+        with mode_of(np.float64):
+            return jax.make_jaxpr(self.loss)(*self._example())
 
     @functools.cached_property
     def traced_second(self) -> tuple[Any, Any]:
-        """The derivative of each pullback, against fixed directions, as jaxprs."""
-        leaves = self.draw(np.random.default_rng(0), "normal")
-        dy = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
+        """The derivative of each pullback along one direction, as jaxprs."""
 
-        def second(program: Callable) -> Callable:
-            def against(differentiated, leaves, cotangents):
+        def second(jaxpr: Any) -> Any:
+            def pulled(leaves, cotangents, differentiated):
                 new = list(leaves)
                 for k, x in zip(self.differentiated, differentiated, strict=True):
                     new[k] = x
-                pulled = program(new, cotangents)[1]
-                weights = [1 + jnp.arange(p.size, dtype=p.dtype).reshape(p.shape) for p in pulled]
-                return sum((jnp.sum(w * p) for w, p in zip(weights, pulled, strict=True)), 0.0)
+                return self.split(jaxpr, new, cotangents)[1]
 
-            def gradient(leaves, cotangents):
-                return jax.grad(against)(
-                    [leaves[k] for k in self.differentiated], leaves, cotangents
-                )
+            def along(leaves, cotangents):
+                at = [leaves[k] for k in self.differentiated]
+                directions = [1 + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape) for x in at]
+                program = functools.partial(pulled, leaves, cotangents)
+                if "custom_vjp_call" in text:  # which has no forward derivative
+                    out, pull = jax.vjp(program, at)
+                    return pull([jnp.ones_like(x) for x in out])[0]
+                return jax.jvp(program, (at,), (directions,))[1]
 
-            return gradient
+            text = str(jaxpr)
+            return jax.make_jaxpr(along)(*self._example())
 
-        ours, truth = (jax.make_jaxpr(second(p))(leaves, dy) for p in (self.ours, self.truth))
-        return ours, truth
+        return second(self.traced.ours), second(self.traced.truth)
 
 
 @dataclass(frozen=True)
 class Traced:
-    """Jaxprs of the subject's and the definition's value and pullback, and of the loss."""
+    """Jaxprs of the subject's and of the definition's value and pullback."""
 
     ours: Any
     truth: Any
-    loss: Any
 
 
 class ContractBroken(Exception):
@@ -323,6 +386,16 @@ class ContractBroken(Exception):
     def __init__(self, kind: str, text: str):
         super().__init__(text)
         self.kind = kind
+
+
+def _jit(function: Callable) -> Callable:
+    """Compiled quickly: such a program runs a few times."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def mode_of(dtype: Any) -> Any:
+    """64-bit mode for float64, and for no other dtype: as its users run it."""
+    return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
 def floating_leaves(tree: Any) -> list:

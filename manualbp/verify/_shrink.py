@@ -47,11 +47,7 @@ def fails_at(problem: Problem, point: list, leaf: int) -> Failure | None:
         )
         if ours != theirs:  # another failure, of the contract, on these shapes
             return None
-        results = comparison.exact.value if leaf < 0 else comparison.exact.pull
-        for index in np.ndindex(results[-1 - leaf if leaf < 0 else leaf].shape):
-            finding = (
-                comparison.value(-1 - leaf, index) if leaf < 0 else comparison.gradient(leaf, index)
-            )
+        for _, index, finding in comparison.entries(leaf):
             if finding.verdict == "wrong":
                 return comparison, leaf, index, finding
     except (Straddles, Unsupported):

@@ -16,17 +16,21 @@ from jax.extend import core
 
 from manualbp.verify._interpreter import CALLS, is_floating
 
+# No smaller numbers are tried but 0: products of a few of them still are numbers
+_TINY = 1e-30
 # Values of one entry along a line: many scales, both signs, and 0
 _GRID = np.unique(
     np.concatenate(
         [
-            [0.0],
+            [-_TINY, 0.0, _TINY],
             *(sign * 10.0 ** np.linspace(-12, 12, 49) for sign in (-1, 1)),
             np.linspace(-12, 12, 49) + 0.01,
         ]
     )
 )
 _MOST_LINES = 12
+# Changes looked for between two neighbours of the grid
+_MOST_CHANGES = 3
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,12 @@ def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
         branches.clear()
         taken: list[Any] = []
         for closed in jaxprs:
-            _watch(closed.jaxpr, closed.consts, arguments, taken, branches)
+            results = _watch(closed.jaxpr, closed.consts, arguments, taken, branches)
+            # where a result underflows or overflows is a place to look at, too
+            for x in results:
+                if is_floating(x.dtype):
+                    taken += [x == 0, jnp.isfinite(x)]
+                    branches.extend(2 * [Branch("a result that underflows or overflows", x.size)])
         flat = [jnp.ravel(x) for x in taken]
         return jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
 
@@ -110,41 +119,56 @@ def _where(eqn: Any) -> str:
 
 
 def find(
-    decide: Callable[..., Any], points: list[list], movable: Sequence[int], limit: int
+    decide: Callable[..., Any],
+    branches: Sequence[Branch],
+    points: list[list],
+    movable: Sequence[int],
 ) -> list[list]:
     """Points on both sides of, and at, each change of a decision along lines.
 
+    Those of changes not met before come first, since only the first few may be looked at.
+
     Args:
       decide: compiled, from stacked inputs to stacked decisions.
+      branches: of those decisions.
       points: where lines start, each a list of arrays.
       movable: the arrays whose entries are moved.
-      limit: at most so many points.
     """
     lines = list(itertools.islice(_lines(points, movable), _MOST_LINES))
-    found: list[list] = []
-    seen: set[tuple] = set()
-    for point, k, entries in lines:
+    if not lines:
+        return []
+    starts = [np.stack(x) for x in zip(*(line[0] for line in lines), strict=True)]
 
-        def along(values: np.ndarray, point=point, k=k, entries=entries) -> list:
-            moved = [np.repeat(x[None], len(values), 0) for x in point]
-            moved[k][(slice(None), *entries)] = values.reshape(-1, *(1 for _ in entries))
-            return moved
+    def at(which: np.ndarray, values: np.ndarray) -> list:
+        """The points at these values along these lines."""
+        moved = [x[which] for x in starts]
+        for i, (_, k, entries) in enumerate(lines):
+            rows = np.flatnonzero(which == i)
+            moved[k][(rows, *entries)] = values[rows].reshape(-1, *(1 for _ in entries))
+        return moved
 
-        for low, high in _brackets(decide, along):
-            for value in _around(low, high):
-                key = (k, float(value), entries == (slice(None),) * len(entries))
-                if key not in seen:
-                    seen.add(key)
-                    found.append([x[0] for x in along(np.array([value]))])
-            if len(found) >= limit:
-                return found[:limit]
-    return found
+    new: list[list] = []
+    again: list[list] = []
+    met: set[tuple] = set()
+    values_met: set[tuple] = set()
+    for line, low, high, flipped in _brackets(decide, at, len(lines)):
+        _, k, entries = lines[line]
+        owners = np.repeat(np.arange(len(branches)), [b.size for b in branches])
+        change = (k, low < 0, *np.unique(owners[list(flipped)]).tolist())
+        found = again if change in met else new
+        met.add(change)
+        for value in _around(low, high):
+            key = (k, float(value), entries == (slice(None),) * len(entries))
+            if key not in values_met:
+                values_met.add(key)
+                found.append([x[0] for x in at(np.array([line]), np.array([value]))])
+    return new + again
 
 
 def _around(low: float, high: float) -> np.ndarray:
-    """Values at and next to a change; 0 stands for what backends flush to it."""
-    if max(abs(low), abs(high)) < 1e-300:
-        return np.array([-1e-30, 0.0, 1e-30])
+    """Values at and next to a change."""
+    if max(abs(low), abs(high)) <= _TINY:
+        return np.array([-_TINY, 0.0, _TINY])
     beyond = np.nextafter([low, high], [-np.inf, np.inf])
     return np.unique([*beyond, low, high, _round(low, high)])
 
@@ -162,20 +186,40 @@ def _lines(points: list[list], movable: Sequence[int]) -> Iterator[tuple[list, i
                 yield point, k, tuple(slice(i, i + 1) for i in entry)
 
 
-def _brackets(decide: Callable, along: Callable) -> list[tuple[float, float]]:
-    """Neighbouring floats between which some decision changes."""
-    answers = np.asarray(decide(*along(_GRID)))
-    changes = np.flatnonzero((answers[1:] != answers[:-1]).any(axis=1))
-    low, high = _GRID[changes], _GRID[changes + 1]
-    if not len(low):
-        return []
-    at_low = answers[changes]
-    for _ in range(64):
-        middle = _middle(low, high)
-        padded = np.concatenate([middle, np.full(len(_GRID) - len(middle), middle[0])])
-        same = (np.asarray(decide(*along(padded)))[: len(middle)] == at_low).all(axis=1)
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return list(dict.fromkeys(zip(low.tolist(), high.tolist(), strict=True)))
+def _brackets(decide: Callable, at: Callable, lines: int) -> list[tuple[int, float, float, tuple]]:
+    """Neighbouring floats between which decisions change: (line, below, above, which)."""
+    n = len(_GRID)
+
+    def answers(line: np.ndarray, values: np.ndarray) -> np.ndarray:
+        rows = np.resize(np.arange(len(line)), n)  # as many points, so that nothing compiles twice
+        return np.asarray(decide(*at(line[rows], values[rows])))[: len(line)]
+
+    grid = np.stack([answers(np.full(n, i), _GRID) for i in range(lines)])
+    line, step = np.nonzero((grid[:, 1:] != grid[:, :-1]).any(axis=2))
+    low, high, at_low, at_high = (
+        _GRID[step],
+        _GRID[step + 1],
+        grid[line, step],
+        grid[line, step + 1],
+    )
+    found: dict[tuple, None] = {}
+    for _ in range(_MOST_CHANGES):
+        line, low, high, at_low, at_high = (x[:n] for x in (line, low, high, at_low, at_high))
+        if not len(line):
+            break
+        below, above = low, high
+        for _ in range(64):
+            middle = _middle(below, above)
+            same = (answers(line, middle) == at_low).all(axis=1)
+            below, above = np.where(same, middle, below), np.where(same, above, middle)
+        now = answers(line, above)
+        flipped = [tuple(np.flatnonzero(x).tolist()) for x in now != at_low]
+        changes = zip(line.tolist(), below.tolist(), above.tolist(), flipped, strict=True)
+        found |= dict.fromkeys(changes)
+        # between this change and the next point of the grid there may be another
+        more = (now != at_high).any(axis=1)
+        line, low, high, at_low, at_high = (x[more] for x in (line, above, high, now, at_high))
+    return sorted(found)
 
 
 def _middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
