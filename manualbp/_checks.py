@@ -1,5 +1,6 @@
 """Argument checks: one line that says what was expected, what came, and the remedy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,9 +15,36 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+def brief(x: Any) -> str:
+    """What came, in one short line."""
+    if isinstance(x, jax.Array | np.ndarray) and np.ndim(x):
+        return f"an array of {x.dtype} of shape {x.shape}"
+    if callable(x) and hasattr(x, "__name__"):
+        return f"the function {x.__name__}"
+    text = repr(x)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(x).__name__}"
+
+
+def numbers(rule: str, argument: str, tree: Any) -> None:
+    """Every leaf of an argument is a number or an array of numbers."""
+    for leaf in jax.tree.leaves(tree):
+        kind = getattr(leaf, "dtype", np.dtype(type(leaf)) if np.isscalar(leaf) else None)
+        if kind is None or getattr(kind, "kind", "V") in "OSUTMm":
+            raise TypeError(
+                f"{rule}: expected {argument} of numbers, got {brief(leaf)}: "
+                "give a JAX or NumPy array"
+            )
+
+
 def floating(rule: str, argument: str, x: Any) -> Array:
     """x as an array, which must be real and floating."""
-    x = jnp.asarray(x)
+    try:
+        x = jnp.asarray(x)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{rule}: expected one floating-point array {argument}, got {brief(x)}: "
+            "give a JAX or NumPy array"
+        ) from None
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"{rule}: expected floating-point {argument}, got {x.dtype}: "
@@ -45,6 +73,19 @@ def same_shape(rule: str, **arrays: Array) -> None:
                 f"{rule}: expected {name} of shape {reference.shape} to match {first}, "
                 f"got {x.shape}: reshape or broadcast it first"
             )
+
+
+def broadcasts(rule: str, argument: str, x: Array, like: str, y: Array, remedy: str) -> None:
+    """x broadcasts to y, and not the other way round."""
+    try:
+        fits = x.ndim <= y.ndim and np.broadcast_shapes(x.shape, y.shape) == y.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{rule}: expected {argument} to broadcast to {like} of shape {y.shape}, "
+            f"got {x.shape}: {remedy}"
+        )
 
 
 def has_classes(rule: str, argument: str, x: Array) -> None:
@@ -81,7 +122,7 @@ def one_hot(labels: Array, classes: int) -> Array:
 
 def labels_below(rule: str, labels: Any, classes: int) -> None:
     """Concrete labels lie in 0 .. classes - 1."""
-    if not is_concrete(labels) or np.size(labels) == 0:
+    if not is_concrete(labels) or np.size(labels) == 0 or classes < 1:
         return
     values = np.asarray(labels)  # NumPy's own minimum: jnp's would be traced inside jit
     low, high = int(values.min()), int(values.max())
@@ -105,6 +146,26 @@ def within(rule: str, argument: str, x: Any, low: float, high: float, remedy: st
         )
 
 
+def positive_entries(rule: str, argument: str, x: Any, remedy: str) -> None:
+    """Concrete values are positive; NaN is not."""
+    if not is_concrete(x) or np.size(x) == 0:
+        return
+    values = np.asarray(x, dtype=np.float64)
+    outside = ~(values > 0)
+    if outside.any():
+        raise ValueError(
+            f"{rule}: expected positive {argument}, got {values[outside].flat[0]:g}: {remedy}"
+        )
+
+
+def random_key(rule: str, key: Any) -> None:
+    """A key of jax.random, new style or old."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
+        return
+    raise TypeError(f"{rule}: expected a key, got {brief(key)}: make one with jax.random.key(0)")
+
+
 def finite_leaves(rule: str, argument: str, tree: Any) -> None:
     """All concrete floating leaves of the tree are finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -120,16 +181,19 @@ def finite_leaves(rule: str, argument: str, tree: Any) -> None:
 
 def positive(rule: str, argument: str, value: float) -> float:
     """A hyperparameter that must be a positive, finite number."""
-    return in_range(rule, argument, value, value > 0, "a positive finite number")
+    return in_range(rule, argument, value, lambda v: v > 0, "a positive finite number")
 
 
 def finite(rule: str, argument: str, value: float) -> float:
     """A hyperparameter that must be a finite number."""
-    return in_range(rule, argument, value, True, "a finite number")
+    return in_range(rule, argument, value, lambda v: True, "a finite number")
 
 
-def in_range(rule: str, argument: str, value: float, holds: bool, expected: str) -> float:
+def in_range(
+    rule: str, argument: str, value: Any, holds: Callable[[float], bool], expected: str
+) -> float:
     """A hyperparameter fixed in a factory, as a Python float."""
-    if not (holds and np.isfinite(value)):
-        raise ValueError(f"{rule}: expected {argument} to be {expected}, got {value}")
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if not (number and not isinstance(value, bool) and np.isfinite(value) and holds(value)):
+        raise ValueError(f"{rule}: expected {argument} to be {expected}, got {brief(value)}")
     return float(value)

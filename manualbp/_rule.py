@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manualbp._checks import Array, floating
+from manualbp._checks import Array, brief, floating, numbers
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Rule:
                 f"{self.name}: expected {len(expected)} arguments ({', '.join(expected)}), "
                 f"got {len(args)}"
             )
+        for argument, arg in zip(expected, args, strict=True):
+            numbers(self.name, argument, arg)
         if self.validate is not None:
             self.validate(*args)
         return self._differentiable(*args)
@@ -101,11 +103,27 @@ def widen(x: Array) -> Array:
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Undo broadcasting: sum x over the axes along which `shape` was broadcast to it.
 
+    Args:
+      x: a cotangent of the broadcast array.
+      shape: of the array before it was broadcast.
+
+    Returns:
+      The sum, of that shape.
+
+    Raises:
+      ValueError: no array of that shape broadcasts to x.
+
     >>> sum_to(jnp.ones((5, 3)), (3,))
     Array([5., 5., 5.], dtype=float32)
     """
     if x.shape == shape:
         return x
+    if len(shape) > x.ndim or any(
+        n not in (1, m) for n, m in zip(shape, x.shape[x.ndim - len(shape) :], strict=True)
+    ):
+        raise ValueError(
+            f"sum_to: expected a shape {shape} that broadcasts to x, got x of shape {x.shape}"
+        )
     new = x.ndim - len(shape)
     stretched = [new + i for i, n in enumerate(shape) if n == 1 and x.shape[new + i] != 1]
     return jnp.sum(x, axis=(*range(new), *stretched)).reshape(shape)
@@ -148,6 +166,9 @@ def elementwise(
         layer keeps that array anyway.
       kink: its zero set is where y' does not exist.
 
+    Returns:
+      The rule.
+
     Example:
       >>> square = elementwise("square", lambda z: z * z, lambda z: 2 * z,
       ...                      tex=r"z^2, \quad y' = 2z", source="calculus")
@@ -178,6 +199,15 @@ def chain(*rules: Rule) -> Rule:
     Arguments are `(params, x)`: `params` has one entry a rule, `()` for a rule of x alone. Where
     no rule has parameters, the only argument is x.
 
+    Args:
+      rules: each of (x) or (params, x).
+
+    Returns:
+      The rule of the composition.
+
+    Raises:
+      TypeError, ValueError: no rule, something that is none, or one of other arguments.
+
     >>> import manualbp
     >>> block = chain(manualbp.dense, manualbp.tanh)
     >>> params = (manualbp.Dense(jnp.ones((3, 2)), jnp.zeros(2)), ())
@@ -187,6 +217,11 @@ def chain(*rules: Rule) -> Rule:
     if not rules:
         raise ValueError("chain: expected at least one rule, got none")
     for rule in rules:
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"chain: expected rules, got {brief(rule)}: pass a rule such as manualbp.relu, "
+                "and call a factory such as manualbp.elu()"
+            )
         if len(argument_names(rule)) not in (1, 2):
             raise ValueError(
                 f"chain: expected rules of (x) or (params, x), got {rule.name} of "
@@ -196,10 +231,11 @@ def chain(*rules: Rule) -> Rule:
     name = f"chain({', '.join(rule.name for rule in rules)})"
 
     def forward(params, x):
-        if len(params) != len(rules):
+        given = len(params) if isinstance(params, tuple | list) else brief(params)
+        if given != len(rules):
             raise ValueError(
                 f"{name}: expected params with {len(rules)} entries, one a rule, "
-                f"got {len(params)}: put () for a rule without parameters"
+                f"got {given}: put () for a rule without parameters"
             )
         saved = []
         for rule, own, has in zip(rules, params, has_params, strict=True):

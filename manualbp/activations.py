@@ -10,7 +10,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from manualbp._checks import Array, finite, floating, has_classes, in_range, positive, same_dtype
+from manualbp._checks import (
+    Array,
+    broadcasts,
+    finite,
+    floating,
+    has_classes,
+    in_range,
+    positive,
+    random_key,
+    same_dtype,
+)
 from manualbp._rule import Rule, align, elementwise, named, no_cotangent, sum_to, widen
 
 HIDDEN = "note 001, 'Activation Functions for Hidden Nodes'"
@@ -97,7 +107,17 @@ relu = elementwise(
 
 
 def leaky_relu(slope: float = 0.01) -> Rule:
-    """z for z >= 0, slope * z below; derivative 1 at 0 (note 001 and jax.nn)."""
+    """z for z >= 0, slope * z below; derivative 1 at 0 (note 001 and jax.nn).
+
+    Args:
+      slope: of the negative side, finite.
+
+    Returns:
+      A rule of z.
+
+    Raises:
+      ValueError: slope is no finite number.
+    """
     slope = finite("leaky_relu", "slope", slope)
     return elementwise(
         named("leaky_relu", slope=slope),
@@ -126,11 +146,8 @@ def _rectify(name: str) -> tuple[Any, Any]:
     def fwd(slope, z):
         slope, z = floating(name, "slope", slope), floating(name, "z", z)
         same_dtype(name, z=z, slope=slope)
-        if slope.ndim > z.ndim or jnp.broadcast_shapes(slope.shape, z.shape) != z.shape:
-            raise ValueError(
-                f"{name}: expected slope to broadcast to z of shape {z.shape}, "
-                f"got {slope.shape}: one slope a layer () or a channel ({z.shape[-1:]})"
-            )
+        remedy = f"one slope a layer () or a channel {z.shape[-1:]}"
+        broadcasts(name, "slope", slope, "z", z, remedy)
         return jnp.where(z > 0, z, align(slope, z.ndim) * z), (slope, z)
 
     def bwd(saved, dy):
@@ -167,6 +184,16 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
     Arguments of the rule are `(key, z)`. With a key (`jax.random.key(0)`) it is the training
     form; with None in its place the test form, a = (lower + upper) / 2. Derivative a at 0.
 
+    Args:
+      lower: the least slope of the negative side, at most upper.
+      upper: the largest.
+
+    Returns:
+      A rule of (key, z).
+
+    Raises:
+      ValueError: they are no finite numbers in this order.
+
     >>> import jax
     >>> print(randomized_relu(0.25, 0.75)(None, -2.0))
     -1.0
@@ -174,7 +201,9 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
     1.0
     """
     upper = finite("randomized_relu", "upper", upper)
-    lower = in_range("randomized_relu", "lower", lower, lower <= upper, f"at most upper={upper}")
+    lower = in_range(
+        "randomized_relu", "lower", lower, lambda v: v <= upper, f"at most upper={upper}"
+    )
     name = named("randomized_relu", lower=lower, upper=upper)
 
     def fwd(key, z):
@@ -182,6 +211,7 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
         if key is None:
             drawn = jnp.full(z.shape, (lower + upper) / 2, z.dtype)
         else:
+            random_key(name, key)
             drawn = jax.random.uniform(key, z.shape, widen(z).dtype, lower, upper)
         slope = jnp.where(z > 0, 1, drawn.astype(z.dtype))
         return slope * z, (key, slope)
@@ -218,7 +248,17 @@ softplus = elementwise(
 
 
 def elu(alpha: float = 1.0) -> Rule:
-    """z for z > 0, alpha (e^z - 1) below; derivative alpha at 0."""
+    """z for z > 0, alpha (e^z - 1) below; derivative alpha at 0.
+
+    Args:
+      alpha: minus the limit at -inf, positive.
+
+    Returns:
+      A rule of z.
+
+    Raises:
+      ValueError: alpha is no positive finite number.
+    """
     alpha = positive("elu", "alpha", alpha)
     return elementwise(
         named("elu", alpha=alpha),
@@ -263,7 +303,17 @@ SWISH = (
 
 
 def swish(beta: float = 1.0) -> Rule:
-    """z * sigmoid(beta z), for a fixed beta."""
+    """z * sigmoid(beta z), for a fixed beta.
+
+    Args:
+      beta: finite; 1 gives silu.
+
+    Returns:
+      A rule of z.
+
+    Raises:
+      ValueError: beta is no finite number.
+    """
     beta = finite("swish", "beta", beta)
     return elementwise(
         named("swish", beta=beta),
@@ -290,11 +340,8 @@ def _learnable_swish_fwd(beta, z):
         floating("learnable_swish", "z", z),
     )
     same_dtype("learnable_swish", z=z, beta=beta)
-    if beta.ndim > z.ndim or jnp.broadcast_shapes(beta.shape, z.shape) != z.shape:
-        raise ValueError(
-            f"learnable_swish: expected beta to broadcast to z of shape {z.shape}, "
-            f"got {beta.shape}: one beta a layer () or a channel ({z.shape[-1:]})"
-        )
+    remedy = f"one beta a layer () or a channel {z.shape[-1:]}"
+    broadcasts("learnable_swish", "beta", beta, "z", z, remedy)
     return _swish(align(widen(beta), z.ndim), widen(z)).astype(z.dtype), (beta, z)
 
 

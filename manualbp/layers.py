@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from manualbp._checks import Array, floating, same_dtype
+from manualbp._checks import Array, brief, floating, same_dtype
 from manualbp._rule import Rule, align, widen
 
 
@@ -34,9 +34,10 @@ def _rows(x: Array) -> Array:
 def _weights_and_input(name: str, w: Any, x: Any, extra: int = 0) -> tuple[Array, Array]:
     """Checked w (inputs + extra, outputs) and x (..., inputs)."""
     w, x = floating(name, "w", w), floating(name, "x", x)
-    if w.ndim != 2:
+    if w.ndim != 2 or w.shape[0] < extra:
+        inputs = "inputs + 1" if extra else "inputs"
         raise ValueError(
-            f"{name}: expected w of shape (inputs, outputs), got {w.shape}: one column an output"
+            f"{name}: expected w of shape ({inputs}, outputs), got {w.shape}: one column an output"
         )
     if x.ndim == 0 or x.shape[-1] + extra != w.shape[0]:
         raise ValueError(
@@ -54,6 +55,10 @@ def _pull(w: Array, x: Array, dy: Array) -> tuple[Array, Array]:
 
 
 def _dense_fwd(params, x):
+    if not isinstance(params, tuple | list) or len(params) != 2:
+        raise TypeError(
+            f"dense: expected params of weights w and bias b, got {brief(params)}: use Dense(w, b)"
+        )
     w, b = params
     w, x = _weights_and_input("dense", w, x)
     b = floating("dense", "b", b)

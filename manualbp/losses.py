@@ -13,11 +13,13 @@ import jax.numpy as jnp
 
 from manualbp._checks import (
     Array,
+    broadcasts,
     floating,
     has_classes,
     integer_labels,
     labels_below,
     one_hot,
+    positive_entries,
     same_dtype,
     same_shape,
     within,
@@ -28,6 +30,11 @@ from manualbp.activations import log_probabilities, pull_log_probabilities, shif
 SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
 BINARY = "note 004, 'Binary cross-entropy loss'"
 MULTICLASS = "note 004, 'Multiclass cross-entropy loss'"
+
+
+def _classes(scores: Any) -> int:
+    """Entries of the last axis; 0 where there is none, which fwd refuses."""
+    return (jnp.shape(scores) or (0,))[-1]
 
 
 def _pair(name: str, first: tuple[str, Any], second: tuple[str, Any]) -> tuple[Array, Array]:
@@ -94,11 +101,8 @@ def _gaussian_fwd(mean, variance, targets):
     has_classes(name, "mean", m)
     v = floating(name, "variance", variance)
     same_dtype(name, mean=m, variance=v)
-    if v.ndim > m.ndim or jnp.broadcast_shapes(v.shape, m.shape) != m.shape:
-        raise ValueError(
-            f"{name}: expected variance to broadcast to mean of shape {m.shape}, got {v.shape}: "
-            f"give one variance (), or one an output {m.shape[-1:]}"
-        )
+    remedy = f"give one variance (), or one an output {m.shape[-1:]}"
+    broadcasts(name, "variance", v, "mean", m, remedy)
     error, wide = widen(m) - widen(t), align(widen(v), m.ndim)
     # error * (error / v) overflows later than error^2 / v
     terms = jnp.log(wide) + math.log(2 * math.pi) + error * (error / wide)
@@ -122,13 +126,11 @@ gaussian_nll = Rule(
     r"dv = \tfrac12 [1 - (m - t)^2/v]/v, \quad dt = -dm",
     source="note 001, 'Output Units: Linear' (mean of a conditional Gaussian)",
     saves="the error m - t and the variance",
-    validate=lambda mean, variance, targets: within(
+    validate=lambda mean, variance, targets: positive_entries(
         "gaussian_nll",
         "variance",
         variance,
-        5e-324,
-        math.inf,
-        "a variance is positive: predict its logarithm and exponentiate",
+        "a variance is a square: predict its logarithm and exponentiate",
     ),
 )
 
@@ -362,7 +364,7 @@ softmax_cross_entropy_with_integer_labels = Rule(
     source=f"{MULTICLASS}; note 001, 'Training a Neural Network'",
     saves="the gradient itself: p, with 1 - p of the label as the sum of the others",
     validate=lambda logits, labels: labels_below(
-        "softmax_cross_entropy_with_integer_labels", labels, jnp.shape(logits)[-1]
+        "softmax_cross_entropy_with_integer_labels", labels, _classes(logits)
     ),
 )
 
@@ -391,7 +393,7 @@ negative_log_likelihood = Rule(
     source="note 001, 'Training a Neural Network - Loss Function'",
     saves="which entry is the label's",
     validate=lambda log_probabilities, labels: labels_below(
-        "negative_log_likelihood", labels, jnp.shape(log_probabilities)[-1]
+        "negative_log_likelihood", labels, _classes(log_probabilities)
     ),
 )
 

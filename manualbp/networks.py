@@ -6,6 +6,7 @@ initialisation. `loss_and_grad` is one compiled function: nothing in it calls `j
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from manualbp import activations, layers, losses
-from manualbp._checks import finite_leaves, floating, is_concrete
+from manualbp._checks import brief, finite_leaves, floating, is_concrete, numbers, random_key
 from manualbp._rule import Rule, argument_names, chain, elementwise, wide_dtype
 from manualbp.initializers import Initializer, glorot
 
@@ -52,12 +53,20 @@ def with_loss(rule: Rule, loss: Rule) -> Rule:
     Args:
       rule: a rule of (params, x), such as `chain(...)` or `network.rule`.
       loss: a rule of (prediction, target).
+
+    Returns:
+      A rule of (params, x, y).
+
+    Raises:
+      TypeError, ValueError: one of them is no rule, or of other arguments.
     """
+    for given in (rule, loss):
+        if not isinstance(given, Rule):
+            raise TypeError(f"with_loss: expected two rules, got {brief(given)}: pass the rule")
     if len(argument_names(rule)) != 2 or len(argument_names(loss)) != 2:
         raise ValueError(
             f"with_loss: expected a rule of (params, x) and a loss of (prediction, target), got "
-            f"{rule.name} of ({', '.join(argument_names(rule))}) and "
-            f"{loss.name} of ({', '.join(argument_names(loss))})"
+            f"{_described(rule)} and {_described(loss)}"
         )
 
     def fwd(params, x, y):
@@ -112,7 +121,23 @@ class Network:
     randomized: tuple[int, ...] = ()
 
     def init(self, key: jax.Array, dtype: Any = jnp.float32) -> tuple:
-        """Parameters, a tuple with one entry a layer or activation, drawn from the key."""
+        """Parameters, a tuple with one entry a layer or activation, drawn from the key.
+
+        Args:
+          key: of jax.random.
+          dtype: of the parameters, floating.
+
+        Returns:
+          The tuple, of arrays and of what the layers make of them.
+
+        Raises:
+          TypeError: the key or the dtype is none.
+        """
+        random_key("init", key)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"init: expected a floating-point dtype, got {jnp.dtype(dtype)}: use jnp.float32"
+            )
         return self.start(key, dtype)
 
     def __call__(self, params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -150,7 +175,7 @@ class Network:
         Raises:
           ValueError, TypeError: naming the argument, what was expected, and the remedy.
         """
-        loss = self._checked(params, x, y, reduction)
+        loss, x, y = self._checked(x, y, reduction)
         if check:
             finite_leaves("loss_and_grad", "params", params)
             if loss.validate is not None and is_concrete(params):
@@ -159,8 +184,8 @@ class Network:
                 loss.validate(jnp.full(shape.shape, 0.5, shape.dtype), y)
         return _loss_and_grad(self, params, x, y, key, reduction)
 
-    def _checked(self, params: Any, x: Any, y: Any, reduction: str) -> Rule:
-        """The loss, once shapes and names are known to fit."""
+    def _checked(self, x: Any, y: Any, reduction: str) -> tuple[Rule, jax.Array, jax.Array]:
+        """The loss and the minibatch as arrays, once shapes and names are known to fit."""
         if self.loss is None:
             raise ValueError(
                 "loss_and_grad: expected a network with a loss, got none: mlp(..., loss=...)"
@@ -180,12 +205,18 @@ class Network:
                 "loss_and_grad: expected at least one example, got an empty batch: "
                 "skip it, its mean loss does not exist"
             )
-        if jnp.ndim(y) == 0 or jnp.shape(y)[0] != x.shape[0]:
+        if y is None:
+            raise TypeError(
+                "loss_and_grad: expected y with one target an example, got None: pass targets"
+            )
+        numbers("loss_and_grad", "y", y)
+        y = jnp.asarray(y)
+        if y.ndim == 0 or y.shape[0] != x.shape[0]:
             raise ValueError(
                 f"loss_and_grad: expected y with {x.shape[0]} examples to match x, "
-                f"got shape {jnp.shape(y)}"
+                f"got shape {y.shape}"
             )
-        return self.loss
+        return self.loss, x, y
 
     def _with_draws(self, params: Any, key: jax.Array | None) -> Any:
         """The parameters, with a key of its own in the place of each randomised activation."""
@@ -238,6 +269,12 @@ def mlp(
       memory: "fast" keeps what gives every digit of the derivative; "lean" keeps only the output
         of sigmoid and tanh, as autodiff does, at the cost of their tails.
 
+    Returns:
+      The network.
+
+    Raises:
+      TypeError, ValueError: naming the argument, what was expected, and the remedy.
+
     Example:
       >>> import jax, manualbp
       >>> network = mlp((4, 8, 3), activation=manualbp.tanh)
@@ -247,14 +284,24 @@ def mlp(
       >>> jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)
       True
     """
-    widths = tuple(widths)
-    if len(widths) < 2 or not all(isinstance(n, int) and n > 0 for n in widths):
-        raise ValueError(
-            f"mlp: expected at least two positive integer widths, got {widths}: "
-            "inputs first, outputs last"
-        )
+    widths = _whole(widths)
     hidden = len(widths) - 2
-    chosen = (activation,) * hidden if isinstance(activation, Rule) else tuple(activation)
+    chosen = (activation,) * hidden if isinstance(activation, Rule) else _rules(activation)
+    for what, rule, of in (("output unit", output, 1), ("loss", loss, 2)):
+        if what == "loss" and rule is None:
+            continue
+        if not isinstance(rule, Rule) or len(argument_names(rule)) != of:
+            arguments = "z alone" if of == 1 else "(prediction, target)"
+            raise (ValueError if isinstance(rule, Rule) else TypeError)(
+                f"mlp: expected {'an output unit' if of == 1 else 'a loss'} of {arguments}, got "
+                f"{_described(rule)}: pass a rule such as manualbp."
+                f"{'identity' if of == 1 else 'squared_error'}"
+            )
+    if not callable(init):
+        raise TypeError(
+            f"mlp: expected init to be a function, got {brief(init)}: use one of "
+            "manualbp.initializers"
+        )
     if len(chosen) != hidden:
         raise ValueError(
             f"mlp: expected one activation or {hidden}, one for each hidden layer of widths "
@@ -273,11 +320,6 @@ def mlp(
         rules.append(layer)
         starts.append(lambda key, dtype, n=inputs, m=outputs: _PACK[layer](*init(key, n, m, dtype)))
         rule = chosen[i] if i < hidden else output
-        if i == hidden and len(argument_names(rule)) != 1:
-            raise ValueError(
-                f"mlp: expected an output unit of z alone, got {rule.name} of "
-                f"({', '.join(argument_names(rule))})"
-            )
         rules.append(_LEAN.get(rule, rule) if memory == "lean" else rule)
         starts.append(_activation_start(rule))
     randomized = tuple(i for i, rule in enumerate(rules) if argument_names(rule)[0] == "key")
@@ -288,6 +330,40 @@ def mlp(
         return tuple(begin(k, dtype) for begin, k in zip(starts, keys, strict=True))
 
     return Network(network, loss, widths, start, randomized)
+
+
+def _whole(widths: Any) -> tuple[int, ...]:
+    """Widths as positive integers, NumPy's too."""
+    try:
+        given = [n for n in widths if not isinstance(n, bool)]
+        found = tuple(operator.index(n) for n in given)
+        ok = len(given) == len(widths) >= 2 and all(n > 0 for n in found)
+    except TypeError:
+        ok = False
+    if not ok:
+        raise ValueError(
+            f"mlp: expected at least two positive integer widths, got {brief(widths)}: "
+            "inputs first, outputs last"
+        )
+    return found
+
+
+def _rules(activation: Any) -> tuple[Rule, ...]:
+    """Activations, one a hidden layer."""
+    given = tuple(activation) if isinstance(activation, tuple | list) else (activation,)
+    for rule in given:
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"mlp: expected activation rules, got {brief(rule)}: pass a rule such as "
+                "manualbp.tanh, and call a factory such as manualbp.elu()"
+            )
+    return given
+
+
+def _described(rule: Any) -> str:
+    if isinstance(rule, Rule):
+        return f"{rule.name} of ({', '.join(argument_names(rule))})"
+    return brief(rule)
 
 
 def _activation_start(rule: Rule) -> Callable[[jax.Array, Any], Any]:

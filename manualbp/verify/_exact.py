@@ -196,10 +196,12 @@ def compare_many(problem: Problem, points: Sequence[list]) -> "list[Comparison |
     ours, truth = (run_many(p, stacks) for p in _programs(problem))
     found: list[Comparison | Straddles] = []
     for point, a, b in zip(points, ours, truth, strict=True):
-        if isinstance(a, list) and isinstance(b, list):
-            found.append(Comparison(problem, point, _exact(problem, a, b)))
+        if isinstance(a, Straddles):
+            found.append(a)
+        elif isinstance(b, Straddles):
+            found.append(b)
         else:
-            found.append(a if isinstance(a, Straddles) else b)
+            found.append(Comparison(problem, point, _exact(problem, a, b)))
     return found
 
 
@@ -246,6 +248,11 @@ class Comparison:
         if not _between(got, low, high):
             return self._at_kink(leaf, index, Finding("wrong", got, (low, high), name))
         return Finding("kink", got, (low, high), name)
+
+    @functools.cached_property
+    def findings(self) -> list[tuple[int, tuple, Finding]]:
+        """All that `entries` yields."""
+        return list(self.entries())
 
     def entries(self, leaf: int | None = None) -> Iterator[tuple[int, tuple, Finding]]:
         """A finding for every entry, those of the value first: (leaf, index, finding).

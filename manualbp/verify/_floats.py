@@ -100,7 +100,7 @@ def _inputs(
     cotangents = problem.cotangents_styles(problem.values_shape(), rng, points)
     if _entrywise(problem):
         cotangents = [np.ones_like(x) for x in cotangents]
-    return tuple([_representable(x, kind) for x in group] for group in (leaves, cotangents))
+    return [_representable(x, kind) for x in leaves], [_representable(x, kind) for x in cotangents]
 
 
 def _representable(x: np.ndarray, kind: Any) -> np.ndarray:

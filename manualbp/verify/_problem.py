@@ -14,6 +14,9 @@ from manualbp._rule import Rule
 from manualbp.verify import _inputs, _thresholds
 from manualbp.verify._interpreter import is_floating
 
+# Points at which lines in search of thresholds start
+_BASES = 6
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -110,6 +113,7 @@ class Problem:
         self.paths = [_path_text(path) for path, _ in paths]
         self._shapes: dict[np.dtype, Any] = {}
         self._ours: dict[np.dtype, Any] = {}
+        self.kept: dict[str, Any] = {}  # what others find out once and ask again
         rng = np.random.default_rng(0)
         self._fixed = {
             i: _inputs.draw(s, rng, "normal")
@@ -326,12 +330,15 @@ class Problem:
         run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
         return _jit(jax.vmap(run)), branches
 
-    def thresholds(self, points: list[list]) -> list[list]:
+    @functools.cached_property
+    def thresholds(self) -> list[list]:
         """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
-        dys = self.cotangents(self.values_shape(), np.random.default_rng(0), "round")
+        rng = np.random.default_rng(0)
+        starts = zip(*self.draw_styles(rng, _BASES), strict=True)
+        dys = self.cotangents(self.values_shape(), rng, "round")
         n = len(self.free)
         movable = [*self.differentiated, *range(n, n + len(dys))]
-        return _thresholds.find(*self.decisions, [[*p, *dys] for p in points], movable)
+        return _thresholds.find(*self.decisions, [[*p, *dys] for p in starts], movable)
 
     @functools.cached_property
     def traced(self) -> "Traced":
