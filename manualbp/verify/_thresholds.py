@@ -207,11 +207,19 @@ def _brackets(decide: Callable, at: Callable, lines: int) -> list[tuple[int, flo
         line, low, high, at_low, at_high = (x[:n] for x in (line, low, high, at_low, at_high))
         if not len(line):
             break
-        below, above = low, high
-        for _ in range(64):
-            middle = _middle(below, above)
-            same = (answers(line, middle) == at_low).all(axis=1)
-            below, above = np.where(same, middle, below), np.where(same, above, middle)
+        below, above = _ordered(low), _ordered(high)
+        inner = np.arange(1, n // len(line) + 1)  # so many floats between are tried at once
+        while np.any(above - below > 1):
+            steps = np.maximum((above - below) // (len(inner) + 1), 1)
+            tried = np.minimum(below[:, None] + steps[:, None] * inner, above[:, None])
+            got = answers(np.repeat(line, len(inner)), _float(tried.ravel()))
+            same = (got.reshape(*tried.shape, -1) == at_low[:, None]).all(axis=2)
+            ends = np.column_stack([tried, above])
+            first = np.argmin(np.column_stack([same, np.zeros(len(line), bool)]), axis=1)
+            each = np.arange(len(line))
+            below = np.where(first > 0, ends[each, first - 1], below)
+            above = ends[each, first]
+        below, above = _float(below), _float(above)
         now = answers(line, above)
         flipped = [tuple(np.flatnonzero(x).tolist()) for x in now != at_low]
         changes = zip(line.tolist(), below.tolist(), above.tolist(), flipped, strict=True)
@@ -220,12 +228,6 @@ def _brackets(decide: Callable, at: Callable, lines: int) -> list[tuple[int, flo
         more = (now != at_high).any(axis=1)
         line, low, high, at_low, at_high = (x[more] for x in (line, above, high, now, at_high))
     return sorted(found)
-
-
-def _middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Halfway in the ordering of floats, so that 64 halvings always meet."""
-    a, b = (_ordered(x) for x in (low, high))
-    return _float(a + (b - a) // 2)
 
 
 def _ordered(x: np.ndarray) -> np.ndarray:
