@@ -1,4 +1,4 @@
-"""The command line: `manualbp verify`, `notes`, `list` and `show`."""
+"""The command line: `manualbp verify`, `check`, `notes`, `list` and `show`."""
 
 import argparse
 import difflib
@@ -13,7 +13,7 @@ from typing import Any
 import manualbp
 from manualbp._rule import Rule, argument_names
 
-OK, FAILED, USAGE = 0, 1, 3
+OK, FAILED, UNDECIDED, USAGE = 0, 1, 2, 3
 
 
 class UsageError(Exception):
@@ -23,7 +23,10 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 only if everything asked for holds."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse's own status for a wrong command line is 2
+        return USAGE if stop.code else OK
     if arguments.command is None:
         parser.print_help()
         return USAGE
@@ -58,6 +61,45 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: CPUs)")
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="of inputs (default 0)")
     verify.set_defaults(run=_verify)
+    check = commands.add_parser(
+        "check",
+        help="judge a gradient of your own",
+        description="Judges a hand-written gradient against the function that it belongs to. Exit "
+        "status 0 where it is right, 1 where it is wrong, 2 where that is undecided, 3 where the "
+        "question cannot be put.",
+    )
+    check.add_argument(
+        "target",
+        metavar="MODULE:FUNCTION",
+        help="a jax.custom_vjp or custom_jvp function, a Rule, or MODULE:FWD,BWD",
+    )
+    check.add_argument(
+        "--args",
+        required=True,
+        metavar="ARGS",
+        help="its arguments, such as 'f32[8,16], (f32[16], f32[]), i32[8]<10, f32[3]:positive'",
+    )
+    check.add_argument(
+        "--definition",
+        metavar="MODULE:FUNCTION",
+        help="the function in plain jax.numpy (default: what a custom_vjp function decorates)",
+    )
+    check.add_argument(
+        "--argnums",
+        type=_places,
+        metavar="N,N",
+        help="arguments to differentiate (default: all floating ones)",
+    )
+    check.add_argument("--level", choices=("quick", "standard", "full"), default="standard")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of inputs (default 0)")
+    check.add_argument(
+        "--intended",
+        metavar="REASON",
+        help="it is meant not to be the gradient, for this reason: pass only if it is not",
+    )
+    check.add_argument("--json", metavar="FILE", type=Path, help="write the report to it")
+    check.add_argument("--junit", metavar="FILE", type=Path, help="write it as JUnit XML")
+    check.set_defaults(run=_check)
     notes = commands.add_parser(
         "notes",
         help="judge the equations of the lecture notes, as printed",
@@ -81,6 +123,13 @@ def _positive(text: str) -> int:
     if n < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {n}")
     return n
+
+
+def _places(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected places such as 0,2, got {text!r}") from None
 
 
 # Names
@@ -143,13 +192,17 @@ def _coloured(word: str) -> str:
 
 
 def _write_json(path: Path | None, content: Any) -> None:
-    if path is None:
-        return
+    if path is not None:
+        _write(path, "--json", json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _write(path: Path, option: str, text: str) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+        path.write_text(text)
     except OSError as problem:
         raise UsageError(
-            f"--json: cannot write {path}: {problem.strerror}: name a file in a folder that exists"
+            f"{option}: cannot write {path}: {problem.strerror}: "
+            "name a file in a folder that exists"
         ) from problem
 
 
@@ -211,6 +264,60 @@ def _verify(arguments: argparse.Namespace) -> int:
         },
     )
     return FAILED if failed else OK
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """One gradient of the user's own."""
+    from manualbp.verify import check
+    from manualbp.verify._targets import arguments as parse
+    from manualbp.verify._targets import load
+
+    sys.path.insert(0, os.getcwd())  # as python -m has it, for modules of the user's own
+    try:
+        target = load(arguments.target)
+        definition = load(arguments.definition) if arguments.definition else None
+        given = parse(arguments.args)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+    try:
+        report = check(
+            target,
+            *given,
+            definition=definition,
+            argnums=arguments.argnums,
+            level=arguments.level,
+            seed=arguments.seed,
+            intended=arguments.intended,
+        )
+    except (TypeError, ValueError) as problem:
+        raise UsageError(str(problem).splitlines()[0]) from problem
+    print(report)
+    _write_json(arguments.json, {**report.to_dict(), "versions": _versions()})
+    if arguments.junit is not None:
+        _write(arguments.junit, "--junit", _junit(arguments.target, report))
+    return {"PASS": OK, "FAIL": FAILED, "UNDECIDED": UNDECIDED}[report.verdict]
+
+
+def _junit(name: str, report: Any) -> str:
+    """One test case, as CI systems read it."""
+    import xml.etree.ElementTree as ElementTree
+
+    suite = ElementTree.Element(
+        "testsuite",
+        name="manualbp",
+        tests="1",
+        failures=str(int(report.verdict == "FAIL")),
+        skipped=str(int(report.verdict == "UNDECIDED")),
+    )
+    case = ElementTree.SubElement(suite, "testcase", classname="manualbp.check", name=name)
+    if report.verdict == "FAIL":
+        message = "; ".join(report.diagnosis) or "not the gradient"
+        ElementTree.SubElement(case, "failure", message=message).text = str(report)
+    elif report.verdict == "UNDECIDED":
+        ElementTree.SubElement(case, "skipped", message=report.evidence[-1].text)
+    else:
+        ElementTree.SubElement(case, "system-out").text = str(report)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def _progress(console: Any, rows: Any, total: int) -> Any:

@@ -51,10 +51,10 @@ def check(
     """Judge a hand-derived gradient against a definition.
 
     Args:
-      rule: a Rule, a `jax.custom_vjp` function, or a pair (fwd, bwd).
+      rule: a Rule, a `jax.custom_vjp` or `jax.custom_jvp` function, or a pair (fwd, bwd).
       *args: its arguments: arrays, pytrees of arrays, or `Spec`s that say shape and domain.
       definition: the function it should be the gradient of; for a rule of this library its
-        textbook definition, for a custom_vjp function the undecorated function.
+        textbook definition, for a custom function the undecorated one.
       argnums: the arguments to differentiate; all floating ones if None.
       explore: try other values of the same shapes; otherwise only the given ones.
       level: "quick", "standard" or "full": how many inputs.

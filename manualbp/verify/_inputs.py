@@ -60,7 +60,7 @@ def draw(spec: Spec, rng: np.random.Generator, style: str, points: int | None = 
     if spec.domain == "integers":
         x = rng.integers(0, max(spec.below, 1), stack).astype(spec.kind)
     else:
-        x = _DOMAINS[spec.domain](_real(stack, rng, style), rng, style)
+        x = DOMAINS[spec.domain](_real(stack, rng, style), rng, style)
         x = np.asarray(x, np.float32).astype(np.float64)
     return x[0] if points is None else x
 
@@ -139,7 +139,7 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(-1, keepdims=True)
 
 
-_DOMAINS = {
+DOMAINS = {
     "real": lambda x, rng, style: x,
     "positive": _positive,
     "unit": _unit,

@@ -37,21 +37,31 @@ class Subject:
 
 
 def subject_of(rule: Any) -> Subject:
-    """The subject behind a Rule, a custom_vjp function or a (fwd, bwd) pair.
+    """The subject behind a Rule, a custom_vjp or custom_jvp function or a (fwd, bwd) pair.
 
     Raises:
       TypeError: it is none of them.
     """
     if isinstance(rule, Rule):
         return _of_pair(rule.name, rule.fwd, rule.bwd)
-    if isinstance(rule, jax.custom_vjp):
-        return _of_custom_vjp(rule)
+    custom = _custom(rule)
+    if custom is not None:
+        return _of_custom(custom)
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
         return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
     raise TypeError(
-        "check: expected a Rule, a jax.custom_vjp function or a pair (fwd, bwd), got "
+        "check: expected a Rule, a jax.custom_vjp or custom_jvp function or a pair (fwd, bwd), got "
         f"{type(rule).__name__}: a plain function has no backward pass of its own to judge"
     )
+
+
+def _custom(rule: Any) -> Any:
+    """The custom_vjp or custom_jvp function itself, under jit and other decorators; else None."""
+    while not isinstance(rule, jax.custom_vjp | jax.custom_jvp):
+        if not hasattr(rule, "__wrapped__"):
+            return None
+        rule = rule.__wrapped__
+    return rule
 
 
 def _kept(build: Callable[..., Subject]) -> Callable[..., Subject]:
@@ -78,9 +88,9 @@ def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
 
 
 @_kept
-def _of_custom_vjp(rule: Any) -> Subject:
+def _of_custom(rule: Any) -> Subject:
     return Subject(
-        getattr(rule, "__name__", "custom_vjp"),
+        getattr(rule, "__name__", type(rule).__name__),
         rule,
         functools.partial(_pull_back, rule),
         vars(rule)["__wrapped__"],
