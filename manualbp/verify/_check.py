@@ -489,6 +489,8 @@ class Judge:
     def _failed(
         self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
     ) -> Report:
+        # told from the whole arrays, of which a small counterexample shows too little
+        diagnosis = _diagnosis.of_finding(comparison, leaf, index, finding)
         first = comparison, leaf, index, finding
         if finding.verdict == "wrong":
             first = shrink(first, self.seed, smaller=self.explore)
@@ -498,7 +500,6 @@ class Judge:
             comparison.problem, comparison.point, leaf, index, expected, got, finding.truth
         )
         self.evidence.append(Evidence("exact", "FAIL", "the rule is not the gradient"))
-        diagnosis = _diagnosis.of_finding(comparison, leaf, index, finding)
         return self._report("FAIL", example, diagnosis)
 
     def _failed_floats(

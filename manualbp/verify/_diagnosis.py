@@ -10,10 +10,14 @@ from manualbp.verify._problem import ContractBroken
 
 _OF_CONTRACT = {
     "structure": "one cotangent an argument, in the argument's own tree, is missing or too many",
-    "shape": "missing sum over a broadcast axis, or a transposed result",
+    "shape": "wrong shape: missing sum over a broadcast axis, or a transposed result",
     "dtype": "wrong dtype: a cotangent has the dtype of its argument",
     "linearity": "not linear in the cotangent: it is applied twice, clipped, or added to",
     "cotangent": "ignores the incoming cotangent: multiply by dy",
+    "nan": "NaN where the gradient is 0: zero times infinity, a division by zero, or a branch that "
+    "is masked after it has overflowed",
+    "value": "the forward value: the function and its fwd give different ones",
+    "precision": "computed in lower precision somewhere, float32 or less: digits are lost",
     "paths": "depends on how it is called: state, randomness or a Python branch",
 }
 
@@ -39,16 +43,61 @@ def of_finding(comparison: Any, leaf: int, index: tuple, finding: Any) -> tuple[
         return ("the forward value is wrong, before any gradient",)
     if finding.why == TOGETHER:
         return (
-            "at a tie: each entry alone is a possible derivative, all together are none: the "
-            "parts must add up to one",
+            "ties: each entry alone is a possible derivative, all together are none: the parts "
+            "that equal entries get must add up to one",
         )
     if isinstance(finding.expected, tuple):
         return ("wrong value at a kink: outside the one-sided derivatives",)
-    return of_arrays(*_entries(comparison, leaf))
+    got, expected = _entries(comparison, leaf)
+    if got.shape != expected.shape:
+        return of_arrays(got, expected)
+    return _other_gradients(comparison, leaf, got) or of_arrays(
+        got, expected, known=_known(comparison)
+    )
 
 
-def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-9) -> tuple[str, ...]:
-    """How one wrong cotangent relates to the right one."""
+def _other_gradients(comparison: Any, leaf: int, got: np.ndarray) -> tuple[str, ...]:
+    """Whether it is the right gradient of another argument."""
+    for k, array in enumerate(comparison.exact.pull):
+        other = floats(array)
+        if k != leaf and got.size > 1 and got.shape == other.shape and _same(got, other):
+            return (f"swapped: this is the gradient of {comparison.problem.name_of(k)}",)
+    return ()
+
+
+def _known(comparison: Any) -> dict[str, np.ndarray]:
+    """The arrays that a factor or a term may be made of."""
+    problem = comparison.problem
+    n = len(problem.free)
+    dys = comparison.point[n:]
+    known = {f"cotangent {i}" if len(dys) > 1 else "the cotangent": x for i, x in enumerate(dys)}
+    for k, place in enumerate(problem.free):
+        if comparison.point[k].dtype.kind == "f":
+            known[problem.paths[place]] = comparison.point[k]
+    values = comparison.exact.value
+    known |= {
+        f"value {i}" if len(values) > 1 else "the value": floats(x) for i, x in enumerate(values)
+    }
+    products = {
+        f"the cotangent times {name}": dy * x
+        for dy in dys
+        for name, x in known.items()
+        if x.shape == dy.shape
+    }
+    return known | products
+
+
+def _same(x: np.ndarray, y: np.ndarray, rounding: float = 1e-9) -> bool:
+    return bool(np.allclose(x, y, rtol=rounding, atol=0))
+
+
+def of_arrays(
+    got: np.ndarray,
+    expected: np.ndarray,
+    rounding: float = 1e-9,
+    known: dict[str, np.ndarray] | None = None,
+) -> tuple[str, ...]:
+    """How one wrong cotangent relates to the right one, and to arrays known by name."""
     if not np.any(got) and np.any(expected):
         return ("the gradient of this argument is zero",)
     found = []
@@ -61,6 +110,8 @@ def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-9) -> 
     square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
     if square and np.allclose(got, expected.T, rtol=rounding):
         found.append("transposed")
+    if not found and got.shape == expected.shape and got.size > 1:
+        found += _relations(got, expected, rounding, known or {})
     with np.errstate(all="ignore"):
         wrong = ~(np.abs(got - expected) <= rounding * np.abs(expected))
     if not found and 0 < wrong.sum() < got.size:
@@ -69,6 +120,48 @@ def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-9) -> 
             "a tie or an index"
         )
     return tuple(found) or ("no simple relation to the right gradient",)
+
+
+def _relations(
+    got: np.ndarray, expected: np.ndarray, rounding: float, known: dict[str, np.ndarray]
+) -> list[str]:
+    """Relations of whole arrays, the simplest first; one is enough."""
+    if _same(np.sort(got, axis=None), np.sort(expected, axis=None), rounding):
+        return ["the right numbers in another order: an index, a permutation or an axis"]
+    if _same(np.abs(got), np.abs(expected), rounding):
+        return ["the sign is wrong for some entries: a branch or a conjugate"]
+    with np.errstate(all="ignore"):
+        ratio, extra = got / expected, got - expected
+    for name, x in known.items():
+        try:
+            x = np.broadcast_to(x, got.shape)
+        except ValueError:
+            continue
+        if np.ptp(x) == 0:
+            continue
+        for text, factor in (("times", ratio / x), ("divided by", ratio * x)):
+            constant = _constant(factor, rounding)
+            if constant is not None:
+                return [f"off by a factor: got = {constant:.4g} x expected {text} {name}"]
+        with np.errstate(all="ignore"):
+            constant = _constant(extra / x, rounding)
+        if constant is not None:
+            return [f"a term too many or missing: got = expected + {constant:.4g} x {name}"]
+    for axis in range(got.ndim):
+        if got.shape[axis] > 1 and np.any(extra) and _same_along(extra, axis, rounding):
+            return [f"a term is missing or too many that is summed over axis {axis}"]
+    return []
+
+
+def _constant(x: np.ndarray, rounding: float) -> float | None:
+    """The number that all entries are, where they are."""
+    first = x.flat[0]
+    same = np.all(np.isfinite(x)) and first != 0 and _same(x, np.full_like(x, first), rounding)
+    return float(first) if same else None
+
+
+def _same_along(x: np.ndarray, axis: int, rounding: float) -> bool:
+    return bool(np.all(np.ptp(x, axis=axis) <= rounding * np.max(np.abs(x))))
 
 
 def _entries(comparison: Any, leaf: int) -> tuple[np.ndarray, np.ndarray]:
