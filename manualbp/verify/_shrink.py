@@ -34,8 +34,8 @@ def shrink(failure: Failure, seed: int, smaller: bool = True) -> Failure:
     return _rounder(failure, tries)
 
 
-def fails_at(problem: Problem, point: list, leaf: int) -> Failure | None:
-    """The first wrong entry of a leaf (-1 - k for the k-th of the value) at a point."""
+def fails_at(problem: Problem, point: list, leaf: int, why: str = "") -> Failure | None:
+    """The first entry of a leaf (-1 - k for the k-th of the value) wrong in that way at a point."""
     try:
         comparison = _exact.compare(problem, point)
         ours, theirs = (
@@ -48,7 +48,7 @@ def fails_at(problem: Problem, point: list, leaf: int) -> Failure | None:
         if ours != theirs:  # another failure, of the contract, on these shapes
             return None
         for _, index, finding in comparison.entries(leaf):
-            if finding.verdict == "wrong":
+            if finding.verdict == "wrong" and finding.why == why:
                 return comparison, leaf, index, finding
     except (Straddles, Unsupported):
         pass
@@ -78,7 +78,7 @@ def _in_smaller_shapes(failure: Failure, seed: int, tries: Iterator[int]) -> Fai
             if next(tries, None) is None:
                 return failure
             try:
-                found = fails_at(other, point, leaf)
+                found = fails_at(other, point, leaf, failure[3].why)
             except Exception:  # made for other shapes
                 break
             if found is not None:
@@ -123,7 +123,7 @@ def _rounder(failure: Failure, tries: Iterator[int]) -> Failure:
             if next(tries, None) is None:
                 return failure
             changed = [*point[:k], simpler, *point[k + 1 :]]
-            found = fails_at(problem, changed, leaf)
+            found = fails_at(problem, changed, leaf, failure[3].why)
             if found is not None:
                 point, failure = changed, found
                 break
