@@ -3,6 +3,7 @@
 import functools
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -97,3 +98,14 @@ def test_correct_twin_passes(name):
     entry = BY_NAME[name]
     report = check(entry.right, *entry.args, definition=entry.definition)
     assert report.verdict == "PASS", report
+
+
+def test_looking_at_given_values_alone_does_not_blind_a_later_look_everywhere():
+    """Both runs share what is known of the problem; only the second looks at thresholds."""
+    wrong = (
+        lambda x: (x * x, x),
+        lambda x, dy: (jnp.where(x == 2.71828, 0.0, 2 * x) * dy,),
+    )
+    given = np.array([1.0, 2.0])
+    assert check(wrong, given, definition=jnp.square, explore=False).verdict == "PASS"
+    assert check(wrong, given, definition=jnp.square).verdict == "FAIL"

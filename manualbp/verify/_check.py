@@ -278,7 +278,8 @@ class Judge:
             comparisons = dict(
                 zip(points, _exact.compare_many(self.problem, list(points.values())), strict=True)
             )
-            comparisons |= dict(zip(self.at_thresholds, self._at_thresholds(), strict=False))
+            if not self.only_given:
+                comparisons |= dict(zip(self.at_thresholds, self._at_thresholds(), strict=True))
         except Unsupported as primitive:
             return self._by_differences(stack, cotangents, ours, truth, str(primitive))
         for p, comparison in comparisons.items():
