@@ -135,27 +135,24 @@ def labels_below(rule: str, labels: Any, classes: int) -> None:
 
 def within(rule: str, argument: str, x: Any, low: float, high: float, remedy: str) -> None:
     """Concrete values lie in [low, high]; NaN counts as outside."""
-    if not is_concrete(x) or np.size(x) == 0:
-        return
-    values = np.asarray(x, dtype=np.float64)
-    outside = ~((values >= low) & (values <= high))
-    if outside.any():
-        raise ValueError(
-            f"{rule}: expected {argument} in [{low:g}, {high:g}], "
-            f"got {values[outside].flat[0]:g}: {remedy}"
-        )
+    expected = f"{argument} in [{low:g}, {high:g}]"
+    _all_entries(rule, expected, x, lambda values: (values >= low) & (values <= high), remedy)
 
 
 def positive_entries(rule: str, argument: str, x: Any, remedy: str) -> None:
     """Concrete values are positive; NaN is not."""
+    _all_entries(rule, f"positive {argument}", x, lambda values: values > 0, remedy)
+
+
+def _all_entries(
+    rule: str, expected: str, x: Any, holds: Callable[[np.ndarray], Any], remedy: str
+) -> None:
     if not is_concrete(x) or np.size(x) == 0:
         return
     values = np.asarray(x, dtype=np.float64)
-    outside = ~(values > 0)
+    outside = ~holds(values)
     if outside.any():
-        raise ValueError(
-            f"{rule}: expected positive {argument}, got {values[outside].flat[0]:g}: {remedy}"
-        )
+        raise ValueError(f"{rule}: expected {expected}, got {values[outside].flat[0]:g}: {remedy}")
 
 
 def random_key(rule: str, key: Any) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,23 @@ def argument_names(rule: Rule) -> tuple[str, ...]:
     ('params', 'x')
     """
     return tuple(inspect.signature(rule.fwd).parameters)
+
+
+def described(rule: Any) -> str:
+    """A rule's name and arguments, for a message; what came, where it is none."""
+    if isinstance(rule, Rule):
+        return f"{rule.name} of ({', '.join(argument_names(rule))})"
+    return brief(rule)
+
+
+def only_rules(caller: str, what: str, given: Sequence[Any], example: str) -> None:
+    """Raise TypeError at the first that is no rule."""
+    for rule in given:
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"{caller}: expected {what}, got {brief(rule)}: pass a rule such as "
+                f"manualbp.{example}, and call a factory such as manualbp.elu()"
+            )
 
 
 def named(name: str, **hyperparameters: float) -> str:
@@ -217,16 +234,12 @@ def chain(*rules: Rule) -> Rule:
     """
     if not rules:
         raise ValueError("chain: expected at least one rule, got none")
+    only_rules("chain", "rules", rules, "relu")
     for rule in rules:
-        if not isinstance(rule, Rule):
-            raise TypeError(
-                f"chain: expected rules, got {brief(rule)}: pass a rule such as manualbp.relu, "
-                "and call a factory such as manualbp.elu()"
-            )
         if len(argument_names(rule)) not in (1, 2):
             raise ValueError(
-                f"chain: expected rules of (x) or (params, x), got {rule.name} of "
-                f"({', '.join(argument_names(rule))}): close over its other arguments"
+                f"chain: expected rules of (x) or (params, x), got {described(rule)}: "
+                "close over its other arguments"
             )
     has_params = tuple(len(argument_names(rule)) == 2 for rule in rules)
     name = f"chain({', '.join(rule.name for rule in rules)})"

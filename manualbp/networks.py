@@ -16,7 +16,15 @@ import jax.numpy as jnp
 
 from manualbp import activations, layers, losses
 from manualbp._checks import brief, finite_leaves, floating, is_concrete, numbers, random_key
-from manualbp._rule import Rule, argument_names, chain, elementwise, wide_dtype
+from manualbp._rule import (
+    Rule,
+    argument_names,
+    chain,
+    described,
+    elementwise,
+    only_rules,
+    wide_dtype,
+)
 from manualbp.initializers import Initializer, glorot
 
 # How each layer keeps the weights and bias that an initialiser gives it
@@ -66,7 +74,7 @@ def with_loss(rule: Rule, loss: Rule) -> Rule:
     if len(argument_names(rule)) != 2 or len(argument_names(loss)) != 2:
         raise ValueError(
             f"with_loss: expected a rule of (params, x) and a loss of (prediction, target), got "
-            f"{_described(rule)} and {_described(loss)}"
+            f"{described(rule)} and {described(loss)}"
         )
 
     def fwd(params, x, y):
@@ -286,17 +294,12 @@ def mlp(
     """
     widths = _whole(widths)
     hidden = len(widths) - 2
-    chosen = (activation,) * hidden if isinstance(activation, Rule) else _rules(activation)
-    for what, rule, of in (("output unit", output, 1), ("loss", loss, 2)):
-        if what == "loss" and rule is None:
-            continue
-        if not isinstance(rule, Rule) or len(argument_names(rule)) != of:
-            arguments = "z alone" if of == 1 else "(prediction, target)"
-            raise (ValueError if isinstance(rule, Rule) else TypeError)(
-                f"mlp: expected {'an output unit' if of == 1 else 'a loss'} of {arguments}, got "
-                f"{_described(rule)}: pass a rule such as manualbp."
-                f"{'identity' if of == 1 else 'squared_error'}"
-            )
+    given = tuple(activation) if isinstance(activation, tuple | list) else (activation,)
+    only_rules("mlp", "activation rules", given, "tanh")
+    chosen = (activation,) * hidden if isinstance(activation, Rule) else given
+    _check_arguments("an output unit of z alone", output, 1, "identity")
+    if loss is not None:
+        _check_arguments("a loss of (prediction, target)", loss, 2, "squared_error")
     if not callable(init):
         raise TypeError(
             f"mlp: expected init to be a function, got {brief(init)}: use one of "
@@ -348,22 +351,12 @@ def _whole(widths: Any) -> tuple[int, ...]:
     return found
 
 
-def _rules(activation: Any) -> tuple[Rule, ...]:
-    """Activations, one a hidden layer."""
-    given = tuple(activation) if isinstance(activation, tuple | list) else (activation,)
-    for rule in given:
-        if not isinstance(rule, Rule):
-            raise TypeError(
-                f"mlp: expected activation rules, got {brief(rule)}: pass a rule such as "
-                "manualbp.tanh, and call a factory such as manualbp.elu()"
-            )
-    return given
-
-
-def _described(rule: Any) -> str:
-    if isinstance(rule, Rule):
-        return f"{rule.name} of ({', '.join(argument_names(rule))})"
-    return brief(rule)
+def _check_arguments(what: str, rule: Any, arguments: int, example: str) -> None:
+    """A rule, of so many arguments."""
+    if not isinstance(rule, Rule) or len(argument_names(rule)) != arguments:
+        raise (ValueError if isinstance(rule, Rule) else TypeError)(
+            f"mlp: expected {what}, got {described(rule)}: pass a rule such as manualbp.{example}"
+        )
 
 
 def _activation_start(rule: Rule) -> Callable[[jax.Array, Any], Any]:
@@ -373,7 +366,7 @@ def _activation_start(rule: Rule) -> Callable[[jax.Array, Any], Any]:
         return lambda key, dtype: ()
     if rule not in _START:
         raise ValueError(
-            f"mlp: expected an activation whose start is known, got {rule.name} of "
-            f"({', '.join(arguments)}): chain it with chain(...) and make its parameters yourself"
+            f"mlp: expected an activation whose start is known, got {described(rule)}: "
+            "chain it with chain(...) and make its parameters yourself"
         )
     return lambda key, dtype: jnp.asarray(_START[rule], dtype)

@@ -182,7 +182,7 @@ class Judge:
     """One run: contract, then autodiff, then exact arithmetic where they differ and elsewhere."""
 
     def __init__(self, problem: Problem, args: tuple, explore: bool, level: Level, seed: int):
-        self.problem, self.args, self.seed = problem, args, seed
+        self.problem, self.seed = problem, seed
         self.explore = explore
         self.points, self.decide, self.always = _EFFORT[level]
         self.given = problem.given_leaves(args)
@@ -224,8 +224,8 @@ class Judge:
         rng = np.random.default_rng(self.seed)
         n = self.points
         cotangents = self.problem.cotangents_styles(self.problem.values_shape(), rng, n)
-        if self.given is not None and self.only_given:
-            return [np.stack([x] * n) for x in self.given], cotangents
+        if self.only_given:
+            return [np.stack([x] * n) for x in self.given or ()], cotangents
         stack = self.problem.draw_styles(rng, n)
         if self.given is not None:
             for x, first in zip(stack, self.given, strict=True):
@@ -299,7 +299,7 @@ class Judge:
                 if finding.verdict == "undecided":
                     self.decided["skipped"] += 1
             for s in by_point.get(p, ()):
-                finding = self._entry(comparison, s.leaf, s.index)
+                finding = comparison.entry(s.leaf, s.index)
                 if finding.verdict == "kink":
                     self._note("at a kink the rule's value lies between the one-sided derivatives")
                 elif finding.verdict == "right" and not _close(
@@ -426,11 +426,6 @@ class Judge:
         if digits < _exact.SAME:
             self._note(f"an approximation: rule and definition agree to {digits:.1f} digits")
 
-    def _entry(self, comparison: _exact.Comparison, leaf: int, index: tuple) -> _exact.Finding:
-        if leaf < 0:
-            return comparison.value(-1 - leaf, index)
-        return comparison.gradient(leaf, index)
-
     def _lost(self, comparison: _exact.Comparison, s: Suspect, finding: _exact.Finding) -> bool:
         """Whether float64 lost digits that the problem itself has not.
 
@@ -451,27 +446,22 @@ class Judge:
 
     def _depends_on_others(self, comparison: _exact.Comparison, s: Suspect) -> bool:
         """Whether the exact result changes when other entries of its arguments do."""
-        shape = _results(comparison, s.leaf).shape
+        results = comparison.results(s.leaf)
         moved = [x.copy() for x in comparison.point]
         for x in moved:
-            if x.shape == shape and x.dtype.kind == "f":
+            if x.shape == results.shape and x.dtype.kind == "f":
                 own = x[s.index]
                 x *= 1 + 2.0**-10
                 x[s.index] = own
-        values = len(comparison.exact.value)
-        at = -1 - s.leaf if s.leaf < 0 else values + s.leaf
         try:
-            again = _exact.run(self.problem.traced.truth, moved)[at][s.index]
+            again = comparison.elsewhere(moved, s.leaf, s.index)
         except Straddles:
             return False
-        return _exact.agreement(again, _results(comparison, s.leaf)[s.index]) < _exact.SAME
+        return _exact.agreement(again, results[s.index]) < _exact.SAME
 
     def _spread_of(self, comparison: _exact.Comparison, s: Suspect) -> float:
         """How far the exact result moves when every input moves by a rounding of float64."""
         rng = np.random.default_rng(self.seed)
-        program = self.problem.traced.truth
-        values = len(comparison.exact.value)
-        at = -1 - s.leaf if s.leaf < 0 else values + s.leaf
         results = []
         for _ in range(6):
             moved = [
@@ -481,7 +471,7 @@ class Judge:
                 for x in comparison.point
             ]
             try:
-                results.append(float(_mid(_exact.run(program, moved)[at][s.index])))
+                results.append(float(comparison.elsewhere(moved, s.leaf, s.index)))
             except Straddles:
                 continue
         finite = [r for r in results if np.isfinite(r)]
@@ -602,13 +592,8 @@ def _count(stacks: list) -> int:
     return len(stacks[0]) if stacks else 0
 
 
-def _results(comparison: _exact.Comparison, leaf: int) -> np.ndarray:
-    """The exact entries of a leaf: -1 - k for the k-th of the value."""
-    return comparison.exact.value[-1 - leaf] if leaf < 0 else comparison.exact.pull[leaf]
-
-
 def _largest(comparison: _exact.Comparison, leaf: int) -> float:
-    sizes = np.abs(_exact.floats(_results(comparison, leaf)))
+    sizes = np.abs(_exact.floats(comparison.results(leaf)))
     return float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
 
 

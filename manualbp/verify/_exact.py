@@ -86,9 +86,7 @@ def run(
     raise last
 
 
-def run_many(
-    jaxpr: Any, stacks: Sequence[np.ndarray], precisions: Sequence[int] = PRECISIONS
-) -> list[list | Straddles]:
+def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
     """`run` at each point of a stack: at once, and alone where that decides nothing.
 
     One pass over the program serves all points, which costs far less than a pass for each.
@@ -96,7 +94,7 @@ def run_many(
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
     open_ = list(range(n))
-    for bits in precisions:
+    for bits in PRECISIONS:
         if not open_:
             break
         # repeated up to a few lengths, as the program is traced anew for each
@@ -110,7 +108,7 @@ def run_many(
             continue
         for k, i in enumerate(open_):
             row = [np.asarray(x[k]) for x in together]
-            if bits == precisions[-1] or all(map(accurate, row)):
+            if bits == PRECISIONS[-1] or all(map(accurate, row)):
                 results[i] = row
         open_ = [i for i in open_ if results[i] is None]
     return [
@@ -210,6 +208,19 @@ class Comparison:
 
     def __init__(self, problem: Problem, point: Sequence[Any], exact: Exact):
         self.problem, self.point, self.exact = problem, list(point), exact
+
+    def results(self, leaf: int) -> np.ndarray:
+        """The definition's exact entries: of a cotangent, or for -1 - k of the k-th value."""
+        return self.exact.value[-1 - leaf] if leaf < 0 else self.exact.pull[leaf]
+
+    def entry(self, leaf: int, index: tuple) -> Finding:
+        """One entry of such a leaf, decided."""
+        return self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
+
+    def elsewhere(self, point: Sequence[Any], leaf: int, index: tuple) -> arb:
+        """The definition's exact entry at another point."""
+        at = -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
+        return run(self.problem.traced.truth, point)[at][index]
 
     def value(self, leaf: int, index: tuple) -> Finding:
         """One entry of the value."""

@@ -243,12 +243,12 @@ class Problem:
         dtype = np.dtype(dtype)
         if dtype not in self._ours:
             with mode_of(dtype):
-                leaves, dy = self._example(dtype)
+                leaves, dy = self.example(dtype)
                 program = functools.partial(self.ours, inspect=inspect)
                 self._ours[dtype] = jax.make_jaxpr(program)(leaves, dy)
         return self._ours[dtype]
 
-    def _example(self, dtype: Any = np.float64) -> tuple[list, list]:
+    def example(self, dtype: Any = np.float64) -> tuple[list, list]:
         """Leaves and cotangents of the right shapes, to trace programs with."""
         leaves = self.draw(np.random.default_rng(0), "normal", dtype)
         dy = self.cotangents(self.values_shape(dtype), np.random.default_rng(0), "round")
@@ -262,14 +262,18 @@ class Problem:
         """jax.vjp of another function of the same arguments."""
         return self._value_and_pull(function, leaves, cotangents)[1]
 
+    def _with(self, leaves: Sequence[Any], differentiated: Sequence[Any]) -> list:
+        """The leaves, with others in the places of those that are differentiated."""
+        new = list(leaves)
+        for k, x in zip(self.differentiated, differentiated, strict=True):
+            new[k] = x
+        return new
+
     def _value_and_pull(
         self, function: Callable, leaves: Sequence[Any], cotangents: Sequence[Any]
     ) -> tuple[list, list]:
         def of_differentiated(differentiated):
-            new = list(leaves)
-            for k, x in zip(self.differentiated, differentiated, strict=True):
-                new[k] = x
-            return function(*self.arguments(new))
+            return function(*self.arguments(self._with(leaves, differentiated)))
 
         y, pull = jax.vjp(of_differentiated, [leaves[k] for k in self.differentiated])
         shape = jax.eval_shape(lambda: y)
@@ -354,37 +358,35 @@ class Problem:
     def traced(self) -> "Traced":
         """The programs as jaxprs, for float64 arguments."""
         with mode_of(np.float64):
-            truth = jax.make_jaxpr(self.truth)(*self._example())
+            truth = jax.make_jaxpr(self.truth)(*self.example())
         return Traced(self.trace_ours(np.float64), truth)
 
     @functools.cached_property
     def traced_loss(self) -> Any:
         """`loss` as a jaxpr, for float64 arguments."""
         with mode_of(np.float64):
-            return jax.make_jaxpr(self.loss)(*self._example())
+            return jax.make_jaxpr(self.loss)(*self.example())
 
     @functools.cached_property
     def traced_second(self) -> tuple[Any, Any]:
         """The derivative of each pullback along one direction, as jaxprs."""
 
         def second(jaxpr: Any) -> Any:
+            forward = "custom_vjp_call" not in str(jaxpr)  # which has no forward derivative
+
             def pulled(leaves, cotangents, differentiated):
-                new = list(leaves)
-                for k, x in zip(self.differentiated, differentiated, strict=True):
-                    new[k] = x
-                return self.split(jaxpr, new, cotangents)[1]
+                return self.split(jaxpr, self._with(leaves, differentiated), cotangents)[1]
 
             def along(leaves, cotangents):
                 at = [leaves[k] for k in self.differentiated]
                 directions = [1 + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape) for x in at]
                 program = functools.partial(pulled, leaves, cotangents)
-                if "custom_vjp_call" in text:  # which has no forward derivative
-                    out, pull = jax.vjp(program, at)
-                    return pull([jnp.ones_like(x) for x in out])[0]
-                return jax.jvp(program, (at,), (directions,))[1]
+                if forward:
+                    return jax.jvp(program, (at,), (directions,))[1]
+                out, pull = jax.vjp(program, at)
+                return pull([jnp.ones_like(x) for x in out])[0]
 
-            text = str(jaxpr)
-            return jax.make_jaxpr(along)(*self._example())
+            return jax.make_jaxpr(along)(*self.example())
 
         return second(self.traced.ours), second(self.traced.truth)
 

@@ -48,7 +48,8 @@ def load(target: str) -> Any:
 def arguments(text: str) -> tuple:
     """Arguments as specifications, from text.
 
-    `f32[8,16]` is an array of that dtype and shape, `i32[8]<10` integers from 0 to 9,
+    `f32[8,16]` is a floating array of that shape (whichever the dtype: the form is checked in all
+    four, the numbers in float64), `i32[8]<10` integers of that dtype from 0 to 9,
     `f32[3]:positive` numbers of a domain, `key` a key of jax.random, `none` None, and brackets
     make tuples.
 

@@ -151,9 +151,10 @@ def find(
     again: list[list] = []
     met: set[tuple] = set()
     values_met: set[tuple] = set()
-    for line, low, high, flipped in _brackets(decide, at, len(lines)):
+    brackets = _brackets(decide, at, len(lines))  # which also fills in the branches
+    owners = np.repeat(np.arange(len(branches)), [b.size for b in branches])
+    for line, low, high, flipped in brackets:
         _, k, entries = lines[line]
-        owners = np.repeat(np.arange(len(branches)), [b.size for b in branches])
         change = (k, low < 0, *np.unique(owners[list(flipped)]).tolist())
         found = again if change in met else new
         met.add(change)
