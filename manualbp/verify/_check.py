@@ -438,7 +438,7 @@ class Judge:
         error = abs(s.got - truth) if np.isfinite(s.got) else np.inf
         if error <= _LOST * abs(truth):
             return False
-        if error <= 1e4 * self._spread_of(comparison, s):
+        if error <= 1e4 * comparison.spread(s.leaf, s.index):
             return False
         # where terms of other entries cancel in it, an entry is as good as the largest is
         size = _largest(comparison, s.leaf)
@@ -458,24 +458,6 @@ class Judge:
         except Straddles:
             return False
         return _exact.agreement(again, results[s.index]) < _exact.SAME
-
-    def _spread_of(self, comparison: _exact.Comparison, s: Suspect) -> float:
-        """How far the exact result moves when every input moves by a rounding of float64."""
-        rng = np.random.default_rng(self.seed)
-        results = []
-        for _ in range(6):
-            moved = [
-                np.nextafter(x, rng.choice([-np.inf, np.inf], x.shape))
-                if x.dtype.kind == "f"
-                else x
-                for x in comparison.point
-            ]
-            try:
-                results.append(float(comparison.elsewhere(moved, s.leaf, s.index)))
-            except Straddles:
-                continue
-        finite = [r for r in results if np.isfinite(r)]
-        return max(finite) - min(finite) if len(finite) > 1 else 0.0
 
     def _failed(
         self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding

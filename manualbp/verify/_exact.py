@@ -12,7 +12,7 @@ from flint import arb
 from jax.extend import core
 
 from manualbp.verify._arb import Arb, is_nan, precision
-from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
+from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, is_floating, lift
 from manualbp.verify._problem import Problem
 
 # Bits at which a comparison is tried before it is left undecided
@@ -23,6 +23,8 @@ SAME, SIMILAR = 20.0, 6.0
 MOST_TIES = 6
 # The quotient's step, relative to the argument's size: with 1024 bits 60 digits are left
 STEP = 2.0**-200
+# Neighbours of a point at which its condition is measured
+NUDGES = 8
 # Why a finding at a kink is wrong though its entry alone is not
 TOGETHER = "possible alone, not together with the other entries"
 
@@ -221,6 +223,26 @@ class Comparison:
         """The definition's exact entry at another point."""
         at = -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
         return run(self.problem.traced.truth, point)[at][index]
+
+    def spread(self, leaf: int, index: tuple) -> float:
+        """How far the definition's exact entry moves when inputs move by a rounding of float64."""
+        at = -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
+        results = [float(row[at][index]) for row in self._nudged]
+        finite = [r for r in results if np.isfinite(r)]
+        return max(finite) - min(finite) if len(finite) > 1 else 0.0
+
+    @functools.cached_property
+    def _nudged(self) -> list[list]:
+        """The definition with every floating input at one of its neighbours, some times."""
+        rng = np.random.default_rng(0)
+        stacks = []
+        for x in self.point:
+            many = np.stack([x] * NUDGES)
+            if is_floating(many.dtype):
+                many = np.nextafter(many, rng.choice([-np.inf, np.inf], many.shape))
+            stacks.append(many)
+        rows = run_many(self.problem.traced.truth, stacks)
+        return [row for row in rows if not isinstance(row, Straddles)]
 
     def value(self, leaf: int, index: tuple) -> Finding:
         """One entry of the value."""

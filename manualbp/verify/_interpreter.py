@@ -8,6 +8,8 @@ An arithmetic may leave a comparison open (None): then booleans are arrays of Tr
 None, and a selection over None is the union of both cases.
 """
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -141,8 +143,7 @@ def _native(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
 
 def _bind(eqn: Any, xs: list[Any], **changed: Any) -> list[Any]:
     """The primitive itself, on integers, booleans and keys."""
-    native = [jnp.asarray(x) if isinstance(x, np.ndarray | np.generic) else x for x in xs]
-    out = eqn.primitive.bind(*native, **{**eqn.params, **changed})
+    out = eqn.primitive.bind(*xs, **{**eqn.params, **changed})
     outs = out if eqn.primitive.multiple_results else [out]
     keys = jax.dtypes.extended
     return [y if jax.dtypes.issubdtype(y.dtype, keys) else np.asarray(y) for y in outs]
@@ -150,24 +151,36 @@ def _bind(eqn: Any, xs: list[Any], **changed: Any) -> list[Any]:
 
 def _move(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     """Data movement: the primitive moves positions, and numbers follow."""
-    pool: list[Any] = []
-    positions = []
-    for x in xs:
-        if _has_numbers(x):
-            places = np.arange(len(pool), len(pool) + x.size, dtype=np.float64)
-            positions.append(places.reshape(x.shape))
-            pool.extend(x.ravel())
+    operands = tuple(
+        x.shape if _has_numbers(x) else (x.shape, x.dtype, np.asarray(x).tobytes()) for x in xs
+    )
+    numbers = [number for x in xs if _has_numbers(x) for number in x.ravel()]
+    # last, what a gather out of bounds fills in
+    pool = _array([*numbers, ar.lift(float("nan"))], (len(numbers) + 1,))
+    return [pool[positions] for positions in _positions(eqn, operands)]
+
+
+@functools.lru_cache(maxsize=2048)
+def _positions(eqn: Any, operands: tuple) -> list[np.ndarray]:
+    """Where each entry of the results comes from, among the entries of the operands that move.
+
+    Args:
+      eqn: a movement.
+      operands: the shape of each that moves; shape, dtype and bytes of the others.
+    """
+    count = 0
+    xs = []
+    for operand in operands:
+        if operand and isinstance(operand[-1], bytes):
+            shape, dtype, data = operand
+            xs.append(np.frombuffer(data, dtype).reshape(shape))
         else:
-            positions.append(x)
-    numbers = np.empty(len(pool) + 1, dtype=object)
-    numbers[:-1] = pool
-    numbers[-1] = ar.lift(float("nan"))  # what a gather out of bounds fills in
+            size = math.prod(operand)
+            xs.append(np.arange(count, count + size, dtype=np.float64).reshape(operand))
+            count += size
     changed = {"fill_value": -1.0} if eqn.params.get("fill_value") is not None else {}
-    results = []
-    for moved in _bind(eqn, positions, **changed):
-        outside = ~((moved >= 0) & (moved < len(pool)))
-        results.append(numbers[np.where(outside, len(pool), moved).astype(int)])
-    return results
+    results = _bind(eqn, xs, **changed)
+    return [np.where((x >= 0) & (x < count), x, count).astype(int) for x in results]
 
 
 def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
