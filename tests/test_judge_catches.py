@@ -12,46 +12,14 @@ from tests.wrong_rules import KINDS, WRONG_RULES, WrongRule
 
 # What is wrong with these, the diagnosis does not say yet
 UNNAMED = {
-    "attention_without_the_row_sum",
     "batched_matmul_with_batches_mixed",
-    "batched_product_as_if_of_matrices",
-    "bias_gradient_of_the_first_row_only",
-    "bias_under_three_axes_summed_over_one",
     "binary_cross_entropy_for_hard_labels",
-    "complex_product_without_the_conjugate",
+    "complex_square_modulus_conjugated",
     "convolution_kernel_flipped",
-    "cotangent_averaged_over_the_batch",
-    "cotangents_of_two_results_swapped",
     "cross_entropy_for_hard_labels",
     "cross_entropy_for_labels_that_sum_to_1",
-    "cumulative_product_divided_by_each_entry",
-    "cumulative_sum_not_reversed",
-    "difference_with_two_pluses",
-    "einsum_with_two_letters_swapped",
-    "gain_gradient_sums_before_it_multiplies",
-    "gradient_of_masked_entries_kept",
-    "layer_norm_without_the_product_term",
     "log_cosh_value_overflows",
-    "matrix_product_with_the_weight_not_transposed",
-    "power_divided_by_its_base",
-    "product_divided_by_each_entry",
-    "product_rule_with_one_term",
-    "quadratic_form_as_if_symmetric",
-    "row_scale_summed_over_the_other_axis",
-    "scan_backward_misses_the_last_step",
-    "scatter_gradient_without_a_gather",
-    "sigmoid_slope_of_its_input",
-    "sigmoid_without_its_slope",
-    "softmax_as_if_entry_by_entry",
-    "softmax_over_the_second_axis_of_three",
-    "softmax_summed_over_the_other_axis",
-    "softplus_derivative_at_its_output",
-    "square_slope_1_at_exactly_0",
     "swish_gradient_of_beta_1",
-    "swish_without_its_second_term",
-    "tanh_derivative_at_its_output",
-    "tanh_gelu_with_the_slope_of_the_exact_one",
-    "unit_rows_normalised_by_columns",
 }
 
 BY_NAME = {entry.name: entry for entry in WRONG_RULES}
@@ -98,6 +66,10 @@ def test_correct_twin_passes(name):
     entry = BY_NAME[name]
     report = check(entry.right, *entry.args, definition=entry.definition)
     assert report.verdict == "PASS", report
+
+
+def test_nine_labels_in_ten_are_right():
+    assert len(UNNAMED) <= len(BY_NAME) / 10
 
 
 def test_looking_at_given_values_alone_does_not_blind_a_later_look_everywhere():

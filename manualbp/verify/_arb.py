@@ -85,6 +85,9 @@ class Arb:
     def met(self) -> int:
         return len(self._pairs)
 
+    def instead(self, eqn: object, xs: list) -> object:
+        return None
+
     def _first_is_larger(self, x: arb, y: arb) -> bool:
         """How a tie of two numbers is decided; the same whichever way it is asked."""
         assert self.ties is not None

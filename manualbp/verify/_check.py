@@ -8,16 +8,17 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from flint import arb
 
 from manualbp._rule import Rule
-from manualbp.verify import _diagnosis, _differences, _exact
+from manualbp.verify import _diagnosis, _differences, _exact, _thresholds
 from manualbp.verify._arb import is_nan, precision
 from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
 from manualbp.verify._interpreter import Straddles, Unsupported
 from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
 from manualbp.verify._reference import definition_of
-from manualbp.verify._report import Counterexample, Evidence, Report
+from manualbp.verify._report import Branches, Counterexample, Evidence, Report
 from manualbp.verify._shrink import shrink
 
 Level = Literal["quick", "standard", "full"]
@@ -34,6 +35,8 @@ THRESHOLDS = 24
 _EVEN = ("round", "normal")
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
+# Entries among which an error is planted
+_PLANTED = 64
 # Digits that float64 may lose where the problem itself is well conditioned.
 _LOST = 1e-10
 
@@ -164,6 +167,7 @@ def _as_intended(report: Report, reason: str) -> Report:
         (*report.notes, note),
         report.seed,
         report.decided_by,
+        report.branches,
     )
 
 
@@ -193,6 +197,8 @@ class Judge:
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
         self.decided: Counter[str] = Counter()
+        self.branches: Branches | None = None
+        self.power: float | None = None
 
     def judge(self) -> Report:
         try:
@@ -203,6 +209,7 @@ class Judge:
         self.evidence.append(Evidence("contract", "PASS", f"{compared} conditions hold", compared))
         stack, cotangents = self._inputs()
         ours, truth = jax.tree.map(np.asarray, self.problem.compiled(stack, cotangents))
+        self.sample = _diagnosis.Sample(self.problem, stack, cotangents, ours, truth, self.points)
         compared, suspects = self._triage(ours, truth)
         self.evidence.append(
             Evidence(
@@ -212,6 +219,10 @@ class Judge:
                 compared,
             )
         )
+        if stack and cotangents:
+            decide, branches = self.problem.decisions
+            ways, unvisited = _thresholds.coverage(decide, branches, [*stack, *cotangents])
+            self.branches = Branches(ways, ways - len(unvisited), unvisited) if ways else None
         return self._adjudicate(stack, cotangents, ours, truth, suspects)
 
     @property
@@ -330,6 +341,7 @@ class Judge:
         if undecided:
             text += f"; {len(undecided)} points undecided ({undecided[0]})"
         self.evidence.append(Evidence("exact", "PASS", text, decided))
+        self.power = _power(agreed)
         return self._report("PASS")
 
     def _at_thresholds(self) -> list:
@@ -379,7 +391,7 @@ class Judge:
                         )  # fmt: skip
                         text = "the rule is not the gradient"
                         self.evidence.append(Evidence("exact", "FAIL", text))
-                        diagnosis = _diagnosis.of_arrays(pulled[leaf], estimate, 1e-6)
+                        diagnosis = _diagnosis.of_arrays(pulled[leaf], estimate)
                         return self._report("FAIL", example, diagnosis)
         decided = self.decided["float64 differences"]
         text = (
@@ -463,7 +475,7 @@ class Judge:
         self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
     ) -> Report:
         # told from the whole arrays, of which a small counterexample shows too little
-        diagnosis = _diagnosis.of_finding(comparison, leaf, index, finding)
+        diagnosis = _diagnosis.of_finding(self.sample, comparison, leaf, index, finding)
         first = comparison, leaf, index, finding
         if finding.verdict == "wrong":
             first = shrink(first, self.seed, smaller=self.explore)
@@ -529,6 +541,8 @@ class Judge:
             tuple(self.notes),
             self.seed,
             dict(self.decided),
+            self.branches,
+            self.power,
         )
 
 
@@ -557,6 +571,33 @@ def _rough(agreed: list[Agreed]) -> Agreed | None:
         if len(factors) >= 3 and all(abs(f - typical) <= 1e-3 * abs(typical) for f in factors):
             return some[0]
     return None
+
+
+def _power(agreed: list[Agreed]) -> float | None:
+    """The smallest relative error of one entry that is caught in every gradient.
+
+    Errors are planted in the rule's exact result, and judged as all its entries are.
+    """
+    worst = None
+    for leaf in {entry[1] for entry in agreed if entry[1] >= 0}:
+        entries = [e for e in agreed if e[1] == leaf][:_PLANTED]
+        at = next((i for i, e in enumerate(entries) if e[3].got != 0), 0)
+        caught = [size for size in 10.0 ** np.arange(-30, 0) if _caught(entries, at, float(size))]
+        if not caught:
+            return None
+        worst = max(worst or 0.0, caught[0])
+    return worst
+
+
+def _caught(entries: list[Agreed], at: int, size: float) -> bool:
+    comparison, leaf, index, finding = entries[at]
+    with precision(_exact.PRECISIONS[0]):
+        planted = finding.got * (1 + arb(size)) if finding.got != 0 else arb(size)
+    finding = _exact.by_digits(
+        _exact.agreement(planted, _mid(finding.expected)), planted, finding.expected, finding.truth
+    )
+    changed = [*entries[:at], (comparison, leaf, index, finding), *entries[at + 1 :]]
+    return finding.verdict == "wrong" or _rough(changed) is not None
 
 
 def _spread(points: list[int], n: int) -> Iterator[int]:

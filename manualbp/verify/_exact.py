@@ -179,7 +179,8 @@ def agreement(x: arb, y: arb) -> float:
     return np.inf if relative == 0 else max(0.0, -float(relative.log()) / np.log(10.0))
 
 
-def _by_digits(digits: float, got: arb, expected: arb, truth: str) -> Finding:
+def by_digits(digits: float, got: arb, expected: arb, truth: str) -> Finding:
+    """The verdict on two numbers that agree to so many digits."""
     if np.isnan(digits):
         return Finding("undecided", got, expected, truth, why="the truth is below all precision")
     return Finding("right" if digits >= SIMILAR else "wrong", got, expected, truth, digits)
@@ -252,7 +253,7 @@ class Comparison:
         digits = agreement(got, expected)
         if digits < SAME and self._only_constants("our_value", "value", leaf, index):
             digits = SAME
-        return _by_digits(digits, got, expected, "autodiff")
+        return by_digits(digits, got, expected, "autodiff")
 
     def gradient(self, leaf: int, index: tuple) -> Finding:
         """One entry of the cotangent of a differentiated leaf."""
@@ -261,7 +262,7 @@ class Comparison:
         if digits < SAME and self._only_constants("our_pull", "pull", leaf, index):
             digits = SAME
         if not digits < SAME:
-            return _by_digits(digits, got, expected, "autodiff")
+            return by_digits(digits, got, expected, "autodiff")
         # autodiff and the rule differ: the function itself decides
         try:
             left, right = self.quotients(leaf, index)
@@ -274,7 +275,7 @@ class Comparison:
             left = right = defined
         name = "difference quotients"
         if agreement(left, right) >= SAME:
-            finding = _by_digits(agreement(got, left), got, left, name)
+            finding = by_digits(agreement(got, left), got, left, name)
             return finding if finding.verdict != "wrong" else self._at_kink(leaf, index, finding)
         with precision(256):
             low, high = sorted((left, right), key=float)

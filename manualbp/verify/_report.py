@@ -51,6 +51,21 @@ class Counterexample:
 
 
 @dataclass(frozen=True)
+class Branches:
+    """Which ways the comparisons of both programs went.
+
+    Attributes:
+      ways: that there are, two for each side of a comparison.
+      taken: so many of them were.
+      unvisited: those that were not, and where in the code they stand.
+    """
+
+    ways: int
+    taken: int
+    unvisited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """The judgement of one rule.
 
@@ -63,6 +78,9 @@ class Report:
       notes: what is worth knowing of a pass too: kinks met, autodiff itself wrong.
       seed: that repeats the run.
       decided_by: how many entries each truth decided.
+      branches: of both programs, where they have any.
+      power: of a pass: the smallest relative error of one entry of a gradient that this run would
+        have caught, found by planting such errors.
     """
 
     name: str
@@ -73,6 +91,8 @@ class Report:
     notes: tuple[str, ...] = ()
     seed: int = 0
     decided_by: dict[str, int] = field(default_factory=dict)
+    branches: Branches | None = None
+    power: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in Python's own types, ready for json."""
@@ -81,6 +101,13 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.verdict}  {self.name}  (seed {self.seed})"]
         lines += [f"  {e.rung:<9} {e.verdict:<10} {e.text}" for e in self.evidence]
+        if self.branches is not None:
+            lines.append(f"  branches  {self.branches.taken} of {self.branches.ways} ways taken")
+            lines += [f"    not taken: {text}" for text in self.branches.unvisited]
+        if self.power is not None:
+            lines.append(
+                f"  power     one entry wrong by a factor of 1 + {self.power:.0e} would be caught"
+            )
         if self.counterexample is not None:
             lines += _render(self.counterexample)
         lines += [f"  diagnosis: {line}" for line in self.diagnosis]

@@ -38,11 +38,15 @@ class Branch:
     """One comparison of a program.
 
     Attributes:
-      text: the primitive, and where in the user's code it stands.
+      primitive: that compares.
+      place: where in the user's code it stands.
+      side: what its booleans tell: "below", "above" or, for rounding, "even".
       size: how many booleans it gives for one point.
     """
 
-    text: str
+    primitive: str
+    place: str
+    side: str
     size: int
 
 
@@ -59,7 +63,8 @@ def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
             for x in results:
                 if is_floating(x.dtype):
                     taken += [x == 0, jnp.isfinite(x)]
-                    branches.extend(2 * [Branch("a result that underflows or overflows", x.size)])
+                    for side in ("zero", "finite"):
+                        branches.append(Branch("result", "", side, x.size))
         flat = [jnp.ravel(x) for x in taken]
         return jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
 
@@ -83,9 +88,12 @@ def _watch(jaxpr: Any, consts: Any, arguments: Any, taken: list, branches: list)
         else:
             decide = _DECISIONS.get(eqn.primitive.name)
             if decide is not None and all(is_floating(v.aval.dtype) for v in eqn.invars):
-                for which in decide(*xs):
+                sides = decide(*xs)
+                names = ("below", "above") if len(sides) == 2 else ("even",)
+                for side, which in zip(names, sides, strict=True):
                     taken.append(which)
-                    branches.append(Branch(_where(eqn), int(np.size(which))))
+                    place = (eqn.primitive.name, where(eqn))
+                    branches.append(Branch(*place, side, int(np.size(which))))
             result = eqn.primitive.bind(*xs, **eqn.params)
             out = result if eqn.primitive.multiple_results else [result]
         values.update(zip(eqn.outvars, out, strict=True))
@@ -107,7 +115,7 @@ _DECISIONS: dict[str, Callable[..., list]] = {
 }
 
 
-def _where(eqn: Any) -> str:
+def where(eqn: Any) -> str:
     """The primitive and the line of the user's code that it comes from."""
     try:
         from jax._src import source_info_util
@@ -116,6 +124,56 @@ def _where(eqn: Any) -> str:
     except Exception:
         place = ""
     return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
+
+
+def coverage(
+    decide: Callable[..., Any], branches: Sequence[Branch], stacks: Sequence[np.ndarray]
+) -> tuple[int, tuple[str, ...]]:
+    """How many ways the comparisons can go, and those that they go at no point of a stack."""
+    n = len(_GRID)
+    rows = [
+        np.resize(np.arange(i, min(i + n, len(stacks[0]))), n) for i in range(0, len(stacks[0]), n)
+    ]
+    went = np.concatenate([np.asarray(decide(*(x[r] for x in stacks))) for r in rows])
+    ends = np.cumsum([0, *(b.size for b in branches)])
+    ways, unvisited = 0, []
+    for k, branch in enumerate(branches):
+        if branch.side != "below" or not branch.size:
+            continue
+        below, above = went[:, ends[k] : ends[k + 1]], went[:, ends[k + 1] : ends[k + 2]]
+        for name, happened in _WAYS[branch.primitive](below, above).items():
+            ways += 1
+            if not np.any(happened):
+                unvisited.append(f"{name} in {branch.place}")
+    return ways, tuple(unvisited)
+
+
+def _answers(yes: Any) -> dict[str, Any]:
+    return {"true": yes, "false": ~yes}
+
+
+def _sides(below: Any, above: Any) -> dict[str, Any]:
+    return {"first smaller": below, "first larger": above}
+
+
+# What each comparison can come to, from whether its first operand lies below or above the second
+_WAYS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
+    "lt": lambda below, above: _answers(below),
+    "ge": lambda below, above: _answers(~below),
+    "gt": lambda below, above: _answers(above),
+    "le": lambda below, above: _answers(~above),
+    "eq": lambda below, above: _answers(~below & ~above),
+    "ne": lambda below, above: _answers(below | above),
+    "max": _sides,
+    "min": _sides,
+    "abs": lambda below, above: {"negative": below, "positive": above},
+    "sign": lambda below, above: {"negative": below, "positive": above},
+    "clamp": lambda below, above: {
+        "below": below,
+        "above": above,
+        "inside": ~below & ~above,
+    },
+}
 
 
 def find(
