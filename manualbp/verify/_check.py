@@ -17,6 +17,7 @@ from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
 from manualbp.verify._interpreter import Straddles, Unsupported
 from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
+from manualbp.verify._question import check_argnums, examine, with_static
 from manualbp.verify._reference import definition_of
 from manualbp.verify._report import Branches, Counterexample, Evidence, Report
 from manualbp.verify._shrink import shrink
@@ -86,6 +87,8 @@ def check(
     if level not in _EFFORT:
         raise ValueError(f"check: expected level 'quick', 'standard' or 'full', got {level!r}")
     numbers = (argnums,) if isinstance(argnums, int) else argnums
+    check_argnums(numbers, len(args))
+    args = with_static(rule, args)
     # promotion as JAX has it by default: 64-bit mode is ours, and makes jnp.arange int64
     with (
         jax.enable_x64(True),
@@ -93,7 +96,10 @@ def check(
         np.errstate(all="ignore"),
     ):
         problem = problem_of(subject, definition, args, numbers)
-        report = Judge(problem, args, explore, level, seed).judge()
+        judge = Judge(problem, args, explore, level, seed)
+        if "question" not in problem.kept:
+            problem.kept["question"] = examine(problem, rule)
+        report = judge.undecided(problem.kept["question"]) or judge.judge()
     return report if intended is None else _as_intended(report, intended)
 
 
@@ -200,6 +206,13 @@ class Judge:
         self.branches: Branches | None = None
         self.power: float | None = None
 
+    def undecided(self, reason: str) -> Report | None:
+        """A report for a question that has no answer, if there is a reason why."""
+        if not reason:
+            return None
+        self.evidence.append(Evidence("contract", "UNDECIDED", reason))
+        return self._report("UNDECIDED")
+
     def judge(self) -> Report:
         try:
             compared = check_contract(self.problem, self.seed, self._stacked)
@@ -211,6 +224,7 @@ class Judge:
         ours, truth = jax.tree.map(np.asarray, self.problem.compiled(stack, cotangents))
         self.sample = _diagnosis.Sample(self.problem, stack, cotangents, ours, truth, self.points)
         compared, suspects = self._triage(ours, truth)
+        self.agreeing = compared - len(suspects)
         self.evidence.append(
             Evidence(
                 "autodiff",
@@ -324,18 +338,21 @@ class Judge:
             return self._failed(*rough)
         if wrong_floats:
             return self._failed_floats(*wrong_floats[0])
-        second = self._second(stack, cotangents)
-        if second is not None:
-            return second
+        for look in (self._forward, self._second):
+            failed = look(stack, cotangents)
+            if failed is not None:
+                return failed
         self._note_digits(agreed)
         decided = sum(n for truth, n in self.decided.items() if truth != "skipped")
         decided -= self.decided["skipped"]
         if decided <= 0 and undecided:
             self.evidence.append(Evidence("exact", "UNDECIDED", undecided[0]))
             return self._report("UNDECIDED")
-        compared = sum(e.compared for e in self.evidence) + decided
-        if compared == 0 or (decided <= 0 and not undecided and not self._compared_any()):
-            self.evidence.append(Evidence("exact", "UNDECIDED", "no number was compared"))
+        if decided <= 0 and self.agreeing == 0:
+            why = "no number was compared"
+            if self.decided["skipped"]:
+                why += ": the definition is undefined, NaN or infinite, wherever it was looked at"
+            self.evidence.append(Evidence("exact", "UNDECIDED", why))
             return self._report("UNDECIDED")
         text = f"{decided:,} numbers decided in balls of 256 bits and more"
         if undecided:
@@ -352,9 +369,6 @@ class Judge:
                 self.problem, self.problem.thresholds[: len(self.at_thresholds)]
             )
         return kept["thresholds"]
-
-    def _compared_any(self) -> bool:
-        return any(e.compared for e in self.evidence if e.rung == "autodiff")
 
     def _by_differences(
         self,
@@ -404,33 +418,49 @@ class Judge:
 
     def _second(self, stack: list, cotangents: list) -> Report | None:
         """The derivative of the pullback itself, at points of no special place."""
-        points = [p for p in range(1, self.points) if STYLES[p % len(STYLES)] == "normal"]
         try:
-            ours, truth = self.problem.traced_second
-            stacks = [x[points[:2]] for x in (*stack, *cotangents)]
-            rows = zip(*(_exact.run_many(p, stacks) for p in (ours, truth)), strict=True)
-            for row in rows:
-                if any(isinstance(x, Straddles) for x in row):
-                    continue
-                pairs = zip(*row, strict=True)
-                for got, expected in (
-                    (a, b) for x, y in pairs for a, b in zip(x.ravel(), y.ravel(), strict=True)
-                ):
+            return self._same_programs(
+                *self.problem.traced_second, "derivative of the gradient", _diagnosis.SECOND,
+                stack, cotangents,
+            )  # fmt: skip
+        except Exception as error:  # whatever differentiating the user's bwd raises
+            self._note(f"no second derivative: {str(error).splitlines()[0][:120]}")
+            return None
+
+    def _forward(self, stack: list, cotangents: list) -> Report | None:
+        """A JVP rule against the JVP of the definition."""
+        if not self.problem.subject.forward_mode:
+            return None
+        return self._same_programs(
+            *self.problem.traced_forward, "JVP", _diagnosis.FORWARD, stack, cotangents
+        )
+
+    def _same_programs(
+        self, ours: Any, truth: Any, what: str, diagnosis: tuple, stack: list, cotangents: list
+    ) -> Report | None:
+        """A failure, where two programs differ at points of no special place."""
+        points = [p for p in range(1, self.points) if STYLES[p % len(STYLES)] == "normal"][:2]
+        stacks = [x[points] for x in (*stack, *cotangents)]
+        try:
+            rows = list(zip(*(_exact.run_many(p, stacks) for p in (ours, truth)), strict=True))
+        except (Straddles, Unsupported):
+            return None
+        for row in rows:
+            if any(isinstance(x, Straddles) for x in row):
+                continue
+            for x, y in zip(*row, strict=True):
+                for got, expected in zip(x.ravel(), y.ravel(), strict=True):
                     if is_nan(expected):
                         continue
                     if is_nan(got):
-                        self._note("the derivative of the gradient is NaN at an ordinary point")
+                        self._note(f"the {what} is NaN at an ordinary point")
                     elif _exact.agreement(got, expected) < _exact.SIMILAR:
                         text = (
-                            "the derivative of the gradient is wrong: expected "
-                            f"{float(expected):.9g}, got {float(got):.9g}"
+                            f"the {what} is wrong: expected {float(expected):.9g}, "
+                            f"got {float(got):.9g}"
                         )
                         self.evidence.append(Evidence("exact", "FAIL", text))
-                        return self._report("FAIL", None, _diagnosis.SECOND)
-        except (Straddles, Unsupported):
-            pass
-        except Exception as error:  # whatever differentiating the user's bwd raises
-            self._note(f"no second derivative: {str(error).splitlines()[0][:120]}")
+                        return self._report("FAIL", None, diagnosis)
         return None
 
     def _note_digits(self, agreed: "list[Agreed]") -> None:

@@ -57,7 +57,14 @@ def _form(problem: Problem, dtype: Any) -> Iterator:
         return  # the definition itself has no form in this dtype
     leaves, _ = problem.example(dtype)
     with mode_of(dtype):
-        y = jax.eval_shape(lambda *xs: problem.subject.forward(*problem.arguments(xs)), *leaves)
+        try:
+            y = jax.eval_shape(lambda *xs: problem.subject.forward(*problem.arguments(xs)), *leaves)
+        except ContractBroken as broken:
+            yield broken
+            return
+        except Exception as raised:
+            yield _raised(raised, dtype)
+            return
     for finding in _same_form("value", y, shape):
         yield finding
         if finding is not None:
@@ -72,7 +79,14 @@ def _form(problem: Problem, dtype: Any) -> Iterator:
         problem.trace_ours(dtype, inspect)
     except ContractBroken as broken:
         found.append(broken)
+    except Exception as raised:  # whatever the user's code raises, or JAX of it
+        found.append(_raised(raised, dtype))
     yield from found
+
+
+def _raised(problem: Exception, dtype: Any) -> ContractBroken:
+    line = (str(problem).splitlines() or ["no message"])[0][:200]
+    return ContractBroken("raises", f"{type(problem).__name__} for {dtype} arguments: {line}")
 
 
 def _same_form(what: str, got: Any, expected: Any) -> Iterator[ContractBroken | None]:

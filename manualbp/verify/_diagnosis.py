@@ -21,11 +21,15 @@ _OF_CONTRACT = {
     "is masked after it has overflowed",
     "value": "the forward value: the function and its fwd give different ones",
     "precision": "computed in lower precision somewhere, float32 or less: digits are lost",
+    "raises": "the rule's own code raises for arguments that its definition takes",
     "paths": "depends on how it is called: state, randomness or a Python branch",
 }
 
 
 SECOND = ("second derivative wrong: bwd hides part of its dependence on the arguments",)
+
+
+FORWARD = ("JVP wrong: its tangents differ, or it is not linear in them",)
 
 
 def of_contract(broken: ContractBroken) -> tuple[str, ...]:

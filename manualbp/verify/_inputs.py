@@ -23,15 +23,18 @@ class Spec:
       shape: of the array.
       domain: "real", "positive", "unit" (between 0 and 1), "labels" (0, 1 and between),
         "simplex" (sums to one), "weights" (soft labels of any sum, one-hot among them),
-        "integers" (0 .. below - 1), "key" (of jax.random) or "none".
+        "integers" (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value that is
+        no array and is passed as it is).
       below: the number of classes, for integers.
       kind: the dtype of integers; "bool" for booleans.
+      value: what is static.
     """
 
     shape: tuple[int, ...] = ()
     domain: str = "real"
     below: int = 0
     kind: str = "int32"
+    value: Any = None
 
 
 def spec_of(leaf: Any) -> Any:
@@ -54,6 +57,8 @@ def draw(spec: Spec, rng: np.random.Generator, style: str, points: int | None = 
     """
     if spec.domain == "none":
         return None
+    if spec.domain == "static":
+        return spec.value
     if spec.domain == "key":
         return jax.random.key(int(rng.integers(2**31)))
     stack = (1 if points is None else points, *spec.shape)

@@ -28,12 +28,14 @@ class Subject:
       backward: `backward(args, dy) -> (y, cotangents)`: the value that fwd gives, and what bwd
         gives as written, one cotangent an argument.
       definition: the undecorated function, where the subject carries it; else None.
+      forward_mode: whether it has a JVP rule.
     """
 
     name: str
     forward: Callable[..., Any]
     backward: Callable[[tuple, Any], tuple[Any, Any]]
     definition: Callable[..., Any] | None = None
+    forward_mode: bool = False
 
 
 def subject_of(rule: Any) -> Subject:
@@ -44,9 +46,14 @@ def subject_of(rule: Any) -> Subject:
     """
     if isinstance(rule, Rule):
         return _of_pair(rule.name, rule.fwd, rule.bwd)
-    custom = _custom(rule)
+    custom = custom_of(rule)
     if custom is not None:
         return _of_custom(custom)
+    if isinstance(rule, functools.partial) and custom_of(rule.func) is not None:
+        whole = _of_custom(custom_of(rule.func))
+        bound = functools.partial(whole.definition or rule.func, *rule.args, **rule.keywords)
+        pull = functools.partial(_pull_back, rule)
+        return Subject(whole.name, rule, pull, bound, whole.forward_mode)
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
         return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
     raise TypeError(
@@ -55,7 +62,7 @@ def subject_of(rule: Any) -> Subject:
     )
 
 
-def _custom(rule: Any) -> Any:
+def custom_of(rule: Any) -> Any:
     """The custom_vjp or custom_jvp function itself, under jit and other decorators; else None."""
     while not isinstance(rule, jax.custom_vjp | jax.custom_jvp):
         if not hasattr(rule, "__wrapped__"):
@@ -80,11 +87,19 @@ def _kept(build: Callable[..., Subject]) -> Callable[..., Subject]:
 
 @_kept
 def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
+    def both(args: tuple) -> tuple[Any, Any]:
+        results = fwd(*args)
+        if not isinstance(results, tuple) or len(results) != 2:
+            raise ContractBroken(
+                "structure", f"expected fwd to give (value, residuals), got {_kind(results)}"
+            )
+        return results
+
     def backward(args: tuple, dy: Any) -> tuple[Any, Any]:
-        y, residuals = fwd(*args)
+        y, residuals = both(args)
         return y, bwd(residuals, dy)
 
-    return Subject(name, lambda *args: fwd(*args)[0], backward)
+    return Subject(name, lambda *args: both(args)[0], backward)
 
 
 @_kept
@@ -94,12 +109,23 @@ def _of_custom(rule: Any) -> Subject:
         rule,
         functools.partial(_pull_back, rule),
         vars(rule)["__wrapped__"],
+        isinstance(rule, jax.custom_jvp),
     )
 
 
-def _pull_back(function: Callable, args: tuple, dy: Any) -> tuple[Any, Any]:
-    y, pull = jax.vjp(function, *args)
-    return y, pull(dy)
+def _pull_back(function: Any, args: tuple, dy: Any) -> tuple[Any, Any]:
+    fixed = getattr(function, "nondiff_argnums", ())
+    moved = [k for k in range(len(args)) if k not in fixed]
+
+    def of(*xs: Any) -> Any:
+        every = list(args)
+        for k, x in zip(moved, xs, strict=True):
+            every[k] = x
+        return function(*every)
+
+    y, pull = jax.vjp(of, *(args[k] for k in moved))
+    given = dict(zip(moved, pull(dy), strict=True))
+    return y, tuple(given.get(k) for k in range(len(args)))
 
 
 class Problem:
@@ -128,7 +154,7 @@ class Problem:
         self._fixed = {
             i: _inputs.draw(s, rng, "normal")
             for i, s in enumerate(self.specs)
-            if s.domain in ("key", "none")
+            if s.domain in ("key", "none", "static")
         }
         self.free = [i for i in range(len(leaves)) if i not in self._fixed]
         self.argnums = argnums
@@ -370,25 +396,48 @@ class Problem:
     @functools.cached_property
     def traced_second(self) -> tuple[Any, Any]:
         """The derivative of each pullback along one direction, as jaxprs."""
+        programs = (self.traced.ours, self.traced.truth)
+        # which has no forward derivative; the same derivative is taken of both
+        forward = not any("custom_vjp_call" in str(p) for p in programs)
 
         def second(jaxpr: Any) -> Any:
-            forward = "custom_vjp_call" not in str(jaxpr)  # which has no forward derivative
-
             def pulled(leaves, cotangents, differentiated):
                 return self.split(jaxpr, self._with(leaves, differentiated), cotangents)[1]
 
             def along(leaves, cotangents):
                 at = [leaves[k] for k in self.differentiated]
-                directions = [1 + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape) for x in at]
                 program = functools.partial(pulled, leaves, cotangents)
                 if forward:
-                    return jax.jvp(program, (at,), (directions,))[1]
+                    return jax.jvp(program, (at,), (_direction(at),))[1]
                 out, pull = jax.vjp(program, at)
                 return pull([jnp.ones_like(x) for x in out])[0]
 
             return jax.make_jaxpr(along)(*self.example())
 
-        return second(self.traced.ours), second(self.traced.truth)
+        return second(programs[0]), second(programs[1])
+
+    @functools.cached_property
+    def traced_forward(self) -> tuple[Any, Any]:
+        """The JVPs of subject and definition along one direction, as jaxprs."""
+
+        def forward(function: Callable) -> Any:
+            def along(leaves, _):
+                at = [leaves[k] for k in self.differentiated]
+
+                def of(differentiated):
+                    return floating_leaves(
+                        function(*self.arguments(self._with(leaves, differentiated)))
+                    )
+
+                return jax.jvp(of, (at,), (_direction(at),))[1]
+
+            return jax.make_jaxpr(along)(*self.example())
+
+        return forward(self.subject.forward), forward(self.definition)
+
+
+def _direction(at: Sequence[Any]) -> list:
+    return [1 + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape) for x in at]
 
 
 @dataclass(frozen=True)
@@ -422,7 +471,7 @@ def floating_leaves(tree: Any) -> list:
 
 
 def _zero(x: Any) -> Any:
-    if x is None:
+    if not (hasattr(x, "dtype") or isinstance(x, bool | int | float | complex)):
         return None
     if is_floating(jnp.result_type(x)):
         return jnp.zeros(jnp.shape(x), jnp.result_type(x))

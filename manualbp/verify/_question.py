@@ -1,0 +1,143 @@
+"""Whether a question can be put: arguments, definition and rule, before anything is judged."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import CodeType
+from typing import Any
+
+import jax
+import numpy as np
+
+from manualbp._rule import Rule
+from manualbp.verify._inputs import Spec
+from manualbp.verify._interpreter import is_floating
+from manualbp.verify._problem import Problem, custom_of
+
+
+def with_static(rule: Any, args: tuple) -> tuple:
+    """Arguments that are no arrays, or that the rule does not differentiate, as they are.
+
+    They are callables and strings, and those that nondiff_argnums names.
+    """
+    fixed = getattr(custom_of(rule), "nondiff_argnums", ())
+    return tuple(
+        Spec((), "static", value=arg)
+        if (k in fixed and not isinstance(arg, Spec)) or isinstance(arg, str) or callable(arg)
+        else arg
+        for k, arg in enumerate(args)
+    )
+
+
+def check_argnums(argnums: Sequence[int] | None, arguments: int) -> None:
+    """Raise ValueError where one names no argument."""
+    for k in argnums or ():
+        if not 0 <= k < arguments:
+            raise ValueError(
+                f"check: expected argnums from 0 to {arguments - 1}, one of {arguments} arguments, "
+                f"got {k}"
+            )
+
+
+def examine(problem: Problem, rule: Any) -> str:
+    """Why no verdict is possible, or nothing.
+
+    Raises:
+      ValueError: the definition cannot be used, or the rule has no backward pass; says why.
+    """
+    name, definition = problem.subject.name, problem.definition
+    if isinstance(custom_of(rule), jax.custom_vjp) and custom_of(rule).bwd is None:
+        raise ValueError(f"check: expected a backward pass of {name}: call {name}.defvjp(fwd, bwd)")
+    if isinstance(custom_of(rule), jax.custom_jvp) and custom_of(rule).jvp is None:
+        raise ValueError(f"check: expected a JVP rule of {name}: call {name}.defjvp(rule)")
+    if not callable(definition):
+        raise TypeError(
+            f"check: expected a function as the definition of {name}, got "
+            f"{type(definition).__name__}: pass it in plain jax.numpy"
+        )
+    try:
+        shape = problem.values_shape()
+    except Exception as problem_met:
+        raise ValueError(
+            f"check: the definition of {name} raises {type(problem_met).__name__} for arguments "
+            f"{_shapes(problem)}: {_line(problem_met)}"
+        ) from problem_met
+    if not any(is_floating(x.dtype) for x in jax.tree.leaves(shape)):
+        raise ValueError(
+            f"check: expected a definition of {name} with a floating result, got "
+            f"{', '.join(str(x.dtype) for x in jax.tree.leaves(shape)) or 'none'}: it has no "
+            "gradient"
+        )
+    leaves, cotangents = problem.example()
+    with _calls(*_backward_passes(rule)) as called:
+        problem.truth(leaves, cotangents)
+    if called:
+        raise ValueError(
+            f"check: expected a definition independent of {name}, got one whose derivative is "
+            f"{name}'s own backward pass: write it in plain jax.numpy"
+        )
+    programs = [jax.make_jaxpr(problem.loss)(leaves, cotangents) for _ in range(2)]
+    if programs[0].effects:
+        kinds = ", ".join(sorted(type(x).__name__ for x in programs[0].effects))
+        raise ValueError(
+            f"check: expected a definition of {name} without side effects, got {kinds}: remove "
+            "printing and callbacks"
+        )
+    if _text(programs[0]) != _text(programs[1]):
+        return f"the definition of {name} is not deterministic: two calls give different programs"
+    return ""
+
+
+def _line(problem: Exception) -> str:
+    lines = str(problem).splitlines()
+    return lines[0][:200] if lines else "no message"
+
+
+def _shapes(problem: Problem) -> str:
+    return ", ".join(
+        f"{s.kind if s.domain == 'integers' else 'float'}{list(s.shape)}"
+        for s in problem.specs
+        if s.domain not in ("static", "key", "none")
+    )
+
+
+def _text(program: Any) -> tuple:
+    return str(program), *(np.asarray(c).tobytes() for c in program.consts)
+
+
+def _backward_passes(rule: Any) -> Iterator[Any]:
+    custom = custom_of(rule)
+    if isinstance(rule, Rule):
+        yield rule.bwd
+    elif isinstance(custom, jax.custom_vjp):
+        yield custom.bwd
+    elif isinstance(custom, jax.custom_jvp):
+        yield custom.jvp
+    elif isinstance(rule, tuple):
+        yield rule[1]
+
+
+@contextmanager
+def _calls(*functions: Any) -> Iterator[list]:
+    """Which of these Python functions are called meanwhile."""
+    wanted: dict[CodeType, list] = {}
+    for function in functions:
+        while hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        if hasattr(function, "__code__"):
+            cells = [c.cell_contents for c in function.__closure__ or ()]
+            wanted[function.__code__] = list(zip(function.__code__.co_freevars, cells, strict=True))
+    called: list = []
+
+    def profile(frame: Any, event: str, _: Any) -> None:
+        mine = wanted.get(frame.f_code) if event == "call" else None
+        # of two functions with one code, closures tell which it is
+        if mine is not None and all(frame.f_locals.get(n) is x for n, x in mine):
+            called.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)

@@ -1,0 +1,206 @@
+"""What may be asked of the judge: the forms of custom rules, and questions that cannot be put."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from manualbp.verify import Spec, check
+
+X = Spec((3,))
+
+
+def custom(value, pull, **options):
+    """A custom_vjp function whose residuals are its arguments."""
+    function = jax.custom_vjp(value, **options)
+    function.defvjp(lambda *args: (value(*args), args), pull)
+    return function
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def power(x, n):
+    return x**n
+
+
+power.defvjp(lambda x, n: (x**n, x), lambda n, x, dy: (dy * n * x ** (n - 1),))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def wrong_power(x, n):
+    return x**n
+
+
+wrong_power.defvjp(lambda x, n: (x**n, x), lambda n, x, dy: (dy * n * x**n,))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def each(f, x):
+    return f(x)
+
+
+each.defvjp(lambda f, x: (f(x), x), lambda f, x, dy: (dy * jax.vmap(jax.grad(f))(x),))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def in_mode(x, mode):
+    return x * (2 if mode == "double" else 3)
+
+
+in_mode.defvjp(
+    lambda x, mode: (in_mode(x, mode), None),
+    lambda mode, _, dy: (dy * (2 if mode == "double" else 3),),
+)
+
+
+@jax.custom_vjp
+def product(x, y):
+    return x * y
+
+
+product.defvjp(
+    lambda x, y: (x.value * y.value, (x.value, y.value)),
+    lambda xy, dy: (dy * xy[1], dy * xy[0]),
+    symbolic_zeros=True,
+)
+
+
+def forward_rule(derivative, nondiff_argnums=()):
+    function = jax.custom_jvp(jnp.sin, nondiff_argnums=nondiff_argnums)
+    function.defjvp(lambda x, t: (jnp.sin(x[0]), derivative(x[0], t[0])))
+    return function
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def power_forward(x, n):
+    return x**n
+
+
+power_forward.defjvp(lambda n, x, t: (x[0] ** n, n * x[0] ** (n - 1) * t[0]))
+
+by_argument = jax.custom_jvp(lambda x, y: x * jnp.sin(y))
+by_argument.defjvps(
+    lambda dx, out, x, y: dx * jnp.sin(y), lambda dy, out, x, y: dy * x * jnp.cos(y)
+)
+
+
+@jax.custom_vjp
+def of_a_tree(p):
+    return {"a": p["w"] * 2, "n": jnp.arange(3)}
+
+
+of_a_tree.defvjp(lambda p: (of_a_tree(p), None), lambda _, dy: ({"w": dy["a"] * 2},))
+
+inner = custom(jnp.sinh, lambda args, dy: (dy * jnp.cosh(args[0]),))
+# the derivative of its bwd goes through the inner rule
+nested = custom(
+    lambda x: inner(x) * x, lambda args, dy: (dy * (inner(args[0]) + args[0] * jnp.cosh(args[0])),)
+)
+
+FORMS = {
+    "static number": (power, (X, 3), "PASS"),
+    "static number, wrong": (wrong_power, (X, 3), "FAIL"),
+    "static function": (each, (jnp.sin, X), "PASS"),
+    "static text": (in_mode, (X, "double"), "PASS"),
+    "bound by a keyword": (functools.partial(power, n=3), (X,), "PASS"),
+    "bound by a keyword, wrong": (functools.partial(wrong_power, n=3), (X,), "FAIL"),
+    "symbolic zeros": (product, (X, X), "PASS"),
+    "JVP rule": (forward_rule(lambda x, t: jnp.cos(x) * t), (X,), "PASS"),
+    "JVP rule, wrong": (forward_rule(lambda x, t: jnp.sin(x) * t), (X,), "FAIL"),
+    "JVP rule, not linear": (forward_rule(lambda x, t: jnp.cos(x) * t * t), (X,), "FAIL"),
+    "JVP rule, static number": (power_forward, (X, 3), "PASS"),
+    "JVP rules by argument": (by_argument, (X, X), "PASS"),
+    "trees, integer result": (of_a_tree, ({"w": X},), "PASS"),
+    "nested": (nested, (X,), "PASS"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_form(form):
+    rule, args, verdict = FORMS[form]
+    report = check(rule, *args)
+    assert report.verdict == verdict, report
+
+
+def pair(value=lambda x: x, pull=lambda args, dy: (dy,)):
+    return (lambda *args: (value(*args), args)), pull
+
+
+def printing(x):
+    jax.debug.print("{}", x)
+    return x
+
+
+without_rule = jax.custom_vjp(jnp.sin)
+
+REFUSED = {
+    "raises": (
+        {"definition": lambda x: 1 / 0},
+        "definition of .* raises ZeroDivisionError .*float",
+    ),
+    "integers": ({"definition": lambda x: jnp.floor(x).astype(int)}, "with a floating result, got"),
+    "prints": ({"definition": printing}, "without side effects, got DebugEffect: remove printing"),
+    "no function": ({"definition": 5}, "expected a function as the definition of .*, got int"),
+    "itself": (
+        {"rule": inner, "definition": lambda x: 2 * inner(x) / 2},
+        "independent of .* got one",
+    ),
+    "does not fit": ({"rule": inner, "args": (X, X)}, "raises TypeError for arguments float"),
+    "no rule": ({"rule": without_rule}, "expected a backward pass of sin: call sin.defvjp"),
+    "argnums": ({"argnums": 7}, "expected argnums from 0 to 0, one of 1 arguments, got 7"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_question_that_cannot_be_put(case):
+    options, message = REFUSED[case]
+    options = {"rule": pair(), "args": (X,), **options}
+    if not isinstance(options["rule"], jax.custom_vjp):
+        options.setdefault("definition", lambda x: x)
+    rule, args = options.pop("rule"), options.pop("args")
+    with pytest.raises((TypeError, ValueError), match=message) as raised:
+        check(rule, *args, **options)
+    assert "\n" not in str(raised.value)
+
+
+UNDECIDED = {
+    "not finite": (lambda x: x * jnp.nan, "undefined, NaN or infinite, wherever it was looked at"),
+    "not deterministic": (lambda x: x * np.random.default_rng().normal(), "not deterministic"),
+    "nothing there": (lambda x: x, "no number was compared"),
+}
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+def test_nothing_to_compare_is_undecided(case):
+    definition, reason = UNDECIDED[case]
+    x = Spec((0,)) if case == "nothing there" else X
+    report = check(pair(), x, definition=definition)
+    assert report.verdict == "UNDECIDED"
+    assert reason in report.evidence[-1].text
+
+
+def test_rule_that_raises_is_refused_for_that():
+    report = check(pair(pull=lambda args, dy: (dy @ dy,)), Spec((2, 3)), definition=lambda x: x)
+    assert report.verdict == "FAIL"
+    assert "raises" in report.diagnosis[0]
+    assert "TypeError" in report.evidence[-1].text
+
+
+def test_fwd_without_residuals_is_told():
+    report = check((lambda x: x, lambda x, dy: (dy,)), X, definition=lambda x: x)
+    assert "expected fwd to give (value, residuals)" in report.evidence[-1].text
+
+
+def test_power_and_branches_are_in_the_report():
+    relu = custom(lambda x: jnp.maximum(x, 0), lambda args, dy: (jnp.where(args[0] > 0, dy, 0),))
+    report = check(relu, X)
+    assert report.verdict == "PASS"
+    assert report.power is not None
+    assert report.power <= 1e-19
+    assert report.branches is not None
+    assert report.branches.taken == report.branches.ways > 0
+    hidden = custom(lambda x: x * 2, lambda args, dy: (jnp.where(args[0] * 0 > 1, 3.0, 2.0) * dy,))
+    report = check(hidden, X)
+    assert any("true in gt" in text for text in report.branches.unvisited), report
+    assert "not taken: true in gt" in str(report)
