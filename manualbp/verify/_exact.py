@@ -179,6 +179,15 @@ def agreement(x: arb, y: arb) -> float:
     return np.inf if relative == 0 else max(0.0, -float(relative.log()) / np.log(10.0))
 
 
+def only_constants(ours: Any, truth: Any, point: Sequence[Any], leaf: int, index: tuple) -> bool:
+    """Whether the rounding of constants such as 0.1 explains a difference of two programs."""
+    try:
+        x, y = (run(p, point, rounded_constants=True)[leaf][index] for p in (ours, truth))
+    except Straddles:  # a threshold that is itself a rounded constant
+        return False
+    return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
+
+
 def by_digits(digits: float, got: arb, expected: arb, truth: str) -> Finding:
     """The verdict on two numbers that agree to so many digits."""
     if np.isnan(digits):
