@@ -6,6 +6,7 @@ the places where an answer changes are bracketed and bisected to neighbouring fl
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ def where(eqn: Any) -> str:
 
 def coverage(
     decide: Callable[..., Any], branches: Sequence[Branch], stacks: Sequence[np.ndarray]
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[int, Counter[str]]:
     """How many ways the comparisons can go, and those that they go at no point of a stack."""
     n = len(_GRID)
     rows = [
@@ -136,7 +137,7 @@ def coverage(
     ]
     went = np.concatenate([np.asarray(decide(*(x[r] for x in stacks))) for r in rows])
     ends = np.cumsum([0, *(b.size for b in branches)])
-    ways, unvisited = 0, []
+    ways, unvisited = 0, Counter[str]()
     for k, branch in enumerate(branches):
         if branch.side != "below" or not branch.size:
             continue
@@ -144,8 +145,8 @@ def coverage(
         for name, happened in _WAYS[branch.primitive](below, above).items():
             ways += 1
             if not np.any(happened):
-                unvisited.append(f"{name} in {branch.place}")
-    return ways, tuple(unvisited)
+                unvisited[f"{name} in {branch.place}"] += 1
+    return ways, unvisited
 
 
 def _answers(yes: Any) -> dict[str, Any]:
