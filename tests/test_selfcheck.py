@@ -119,9 +119,12 @@ def public_functions():
                     if inspect.isfunction(f) and not method.startswith("_"):
                         yield f"{module.__name__}.{name}.{method}", f
     from manualbp import verify
+    from manualbp.verify import strategies
 
     for name in ("check", "assert_correct"):
         yield f"manualbp.verify.{name}", getattr(verify, name)
+    for name in strategies.__all__:
+        yield f"manualbp.verify.strategies.{name}", getattr(strategies, name)
 
 
 FUNCTIONS = dict(public_functions())
