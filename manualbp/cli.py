@@ -1,6 +1,7 @@
 """The command line: `manualbp verify`, `check`, `notes`, `list` and `show`."""
 
 import argparse
+import datetime
 import difflib
 import json
 import os
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="judge a gradient of your own",
         description="Judges a hand-written gradient against the function that it belongs to. Exit "
         "status 0 where it is right, 1 where it is wrong, 2 where that is undecided, 3 where the "
-        "question cannot be put.",
+        "question cannot be put; 0 too where a waiver in pyproject.toml covers the verdict.",
     )
     check.add_argument(
         "target",
@@ -268,7 +269,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """One gradient of the user's own."""
-    from manualbp.verify import check
+    from manualbp.verify import _waivers, check
     from manualbp.verify._targets import arguments as parse
     from manualbp.verify._targets import load
 
@@ -277,6 +278,7 @@ def _check(arguments: argparse.Namespace) -> int:
         target = load(arguments.target)
         definition = load(arguments.definition) if arguments.definition else None
         given = parse(arguments.args)
+        waivers = _waivers.load(Path.cwd())
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
     try:
@@ -291,26 +293,41 @@ def _check(arguments: argparse.Namespace) -> int:
         )
     except (TypeError, ValueError) as problem:
         raise UsageError(str(problem).splitlines()[0]) from problem
-    print(report)
-    _write_json(arguments.json, {**report.to_dict(), "versions": _versions()})
+    names = _waivers.names_of(target, report.name, arguments.target)
+    outcome = _waivers.apply(waivers, names, report.verdict, datetime.date.today())
+    print("\n".join([str(report), *outcome.lines]))
+    _write_json(
+        arguments.json,
+        {
+            **report.to_dict(),
+            "waived": outcome.waived,
+            "waivers": outcome.lines,
+            "versions": _versions(),
+        },
+    )
     if arguments.junit is not None:
-        _write(arguments.junit, "--junit", _junit(arguments.target, report))
+        _write(arguments.junit, "--junit", _junit(arguments.target, report, outcome))
+    if outcome.waived:
+        return OK
     return {"PASS": OK, "FAIL": FAILED, "UNDECIDED": UNDECIDED}[report.verdict]
 
 
-def _junit(name: str, report: Any) -> str:
-    """One test case, as CI systems read it."""
+def _junit(name: str, report: Any, outcome: Any) -> str:
+    """One test case, as CI systems read it; what is waived is skipped."""
     import xml.etree.ElementTree as ElementTree
 
     suite = ElementTree.Element(
         "testsuite",
         name="manualbp",
         tests="1",
-        failures=str(int(report.verdict == "FAIL")),
-        skipped=str(int(report.verdict == "UNDECIDED")),
+        failures=str(int(report.verdict == "FAIL" and not outcome.waived)),
+        skipped=str(int(report.verdict == "UNDECIDED" or outcome.waived)),
     )
     case = ElementTree.SubElement(suite, "testcase", classname="manualbp.check", name=name)
-    if report.verdict == "FAIL":
+    if outcome.waived:
+        skipped = ElementTree.SubElement(case, "skipped", message="; ".join(outcome.lines))
+        skipped.text = str(report)
+    elif report.verdict == "FAIL":
         message = "; ".join(report.diagnosis) or "not the gradient"
         ElementTree.SubElement(case, "failure", message=message).text = str(report)
     elif report.verdict == "UNDECIDED":

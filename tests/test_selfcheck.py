@@ -119,9 +119,12 @@ def public_functions():
                     if inspect.isfunction(f) and not method.startswith("_"):
                         yield f"{module.__name__}.{name}.{method}", f
     from manualbp import verify
+    from manualbp.verify import strategies
 
     for name in ("check", "assert_correct"):
         yield f"manualbp.verify.{name}", getattr(verify, name)
+    for name in strategies.__all__:
+        yield f"manualbp.verify.strategies.{name}", getattr(strategies, name)
 
 
 FUNCTIONS = dict(public_functions())
@@ -178,6 +181,8 @@ def files(folder):
 LOADER = ROOT / "manualbp" / "verify" / "_reference.py"
 # the user's own modules, by the names on the command line
 TARGETS = ROOT / "manualbp" / "verify" / "_targets.py"
+# its own modules, when they are asked for
+INIT = ROOT / "manualbp" / "__init__.py"
 
 
 def test_the_library_and_the_reference_do_not_import_each_other():
@@ -185,7 +190,7 @@ def test_the_library_and_the_reference_do_not_import_each_other():
     assert len(files("reference")) > 5
     for path in files("manualbp"):
         for name in imports(path):
-            allowed = path in (LOADER, TARGETS) and name.startswith("<")
+            allowed = path in (LOADER, TARGETS, INIT) and name.startswith("<")
             wrong = name.split(".")[0] == "reference" or name.startswith("manualbp.reference")
             assert allowed or not (wrong or name.startswith("<")), f"{path.name} imports {name}"
     for path in files("reference"):
@@ -194,11 +199,14 @@ def test_the_library_and_the_reference_do_not_import_each_other():
             assert not name.startswith("<"), f"{path.name} imports {name}"
 
 
+USE_THE_JUDGE = ("cli.py", "__main__.py", "pytest_plugin.py")
+
+
 def test_the_library_does_not_import_its_judge():
     """`import manualbp` must do without what only the judge needs."""
-    judge = ("manualbp.verify", "manualbp.cli")
+    judge = ("manualbp.verify", "manualbp.cli", "manualbp.pytest_plugin")
     for path in files("manualbp"):
-        if path.parent.name == "verify" or path.name in ("cli.py", "__main__.py"):
+        if path.parent.name == "verify" or path.name in USE_THE_JUDGE:
             continue
         for name in imports(path):
             assert not name.startswith(judge), f"{path.name} imports {name}"
@@ -212,22 +220,40 @@ import jax, jaxlib, numpy
 import jax.numpy
 before, settings = set(sys.modules), dict(jax.config.values)
 import manualbp
+from manualbp import *
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(sorted(new - {"jax", "jaxlib", "numpy", "manualbp"} - sys.stdlib_module_names))
 print([k for k, v in jax.config.values.items() if k not in settings or settings[k] != v])
 print("manualbp.verify" in sys.modules, jax.live_arrays())
 """
+LAZY = """
+import sys
+import manualbp, manualbp.pytest_plugin
+print("jax" in sys.modules, "numpy" in sys.modules)
+print(set(manualbp.__all__) <= set(dir(manualbp)), hasattr(manualbp, "relo"), "jax" in sys.modules)
+print(manualbp.RULES[0] is manualbp.activations.RULES[0], "jax" in sys.modules)
+"""
 
 
-def test_import_needs_jax_and_numpy_alone_and_changes_no_setting():
+def run(code):
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IMPORTED],
+        [sys.executable, "-W", "error", "-c", code],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert out.stdout.splitlines() == ["[]", "[]", "False []"], out.stderr
+    assert out.returncode == 0, out.stderr
+    return out.stdout.splitlines()
+
+
+def test_import_needs_jax_and_numpy_alone_and_changes_no_setting():
+    assert run(IMPORTED) == ["[]", "[]", "False []"]
+
+
+def test_jax_is_imported_with_the_first_name_that_is_used():
+    """Whoever starts pytest where manualbp is installed does not wait for JAX."""
+    assert run(LAZY) == ["False False", "True False False", "True True"]
 
 
 def test_the_judge_changes_no_setting():

@@ -139,6 +139,7 @@ def assert_correct(rule: Any, *args: Any, **options: Any) -> None:
       >>> from manualbp.verify import Spec, assert_correct
       >>> assert_correct(manualbp.tanh, Spec((3,)), level="quick")
     """
+    __tracebackhide__ = True  # pytest shows the line of the test, and the report
     report = check(rule, *args, **options)
     if report.verdict != "PASS":
         raise AssertionError(str(report))

@@ -21,13 +21,23 @@ class Spec:
 
     Attributes:
       shape: of the array.
-      domain: "real", "positive", "unit" (between 0 and 1), "labels" (0, 1 and between),
-        "simplex" (sums to one), "weights" (soft labels of any sum, one-hot among them),
-        "integers" (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value that is
-        no array and is passed as it is).
+      domain: "real", "positive", "nonzero", "unit" (between 0 and 1), "probability" (0 and 1 too),
+        "labels" (0, 1 and between); along the last axis "simplex" (sums to one), "weights" (soft
+        labels of any sum, one-hot among them), "onehot" (one 1, else 0) and "sorted" (strictly
+        increasing, as knots are); over the last two "definite" (symmetric positive definite
+        matrices); "integers" (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value
+        that is no array and is passed as it is).
       below: the number of classes, for integers.
       kind: the dtype of integers; "bool" for booleans.
       value: what is static.
+
+    Raises:
+      ValueError: there is no such domain, or no array of that shape is in it.
+
+    Example:
+      >>> Spec((3, 4), "definite")
+      Traceback (most recent call last):
+      ValueError: Spec: expected square matrices (..., n, n) for definite, got shape (3, 4): ...
     """
 
     shape: tuple[int, ...] = ()
@@ -35,6 +45,67 @@ class Spec:
     below: int = 0
     kind: str = "int32"
     value: Any = None
+
+    def __post_init__(self):
+        known = (*DOMAINS, "integers", "key", "none", "static")
+        if self.domain not in known:
+            raise ValueError(
+                f"Spec: expected a domain of {', '.join(known)}, got {self.domain!r}: "
+                "real takes any number"
+            )
+        if not isinstance(self.shape, tuple):
+            raise ValueError(
+                f"Spec: expected the shape as a tuple, got {self.shape!r}: write Spec((3,))"
+            )
+        if self.domain in ("simplex", "weights", "onehot", "sorted") and not self.shape:
+            raise ValueError(
+                f"Spec: expected at least one axis for {self.domain}, got shape (): "
+                "it is a property of the last axis"
+            )
+        if self.domain in ("simplex", "weights", "onehot") and self.shape[-1] == 0:
+            raise ValueError(
+                f"Spec: expected at least one class for {self.domain}, got shape {self.shape}: "
+                "an empty row has none"
+            )
+        if self.domain == "definite" and (len(self.shape) < 2 or self.shape[-1] != self.shape[-2]):
+            raise ValueError(
+                f"Spec: expected square matrices (..., n, n) for definite, got shape {self.shape}: "
+                "make the last two axes equal"
+            )
+
+    @property
+    def structured(self) -> bool:
+        """Whether its entries belong together, so that moving one of them leaves the domain."""
+        return self.domain in ("onehot", "sorted", "definite")
+
+    def contains(self, x: Any) -> bool:
+        """Whether an array that the search has made is still one of this specification.
+
+        Of a simplex, and of labels of any sum, only the sign is asked: moving one entry to a
+        threshold is how their sum is tested.
+        """
+        match self.domain:
+            case "positive":
+                return bool(np.all(x > 0))
+            case "unit":
+                return bool(np.all((x > 0) & (x < 1)))
+            case "labels":
+                return bool(np.all((x >= 0) & (x <= 1)))
+            case "simplex" | "weights":
+                return bool(np.all(x >= 0))
+            case "nonzero":
+                return bool(np.all(x != 0))
+            case "probability":
+                return bool(np.all((x >= 0) & (x <= 1)))
+            case "onehot":
+                return bool(np.all((x == 0) | (x == 1)) and np.all(x.sum(-1) == 1))
+            case "sorted":
+                return bool(np.all(np.diff(x) > 0))
+            case "definite":
+                return np.array_equal(x, np.swapaxes(x, -1, -2)) and bool(
+                    np.all(np.linalg.eigvalsh(x) > 0)
+                )
+        return True
 
 
 def spec_of(leaf: Any) -> Any:
@@ -139,6 +210,51 @@ def _weights(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
     return _softmax(x) * rng.choice([1.0, 1.0, 0.5, 3.0], one)
 
 
+def _nonzero(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
+    return np.where(x == 0, np.copysign(1.0, x), x)
+
+
+def _probability(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
+    """Both ends, and numbers next to them."""
+    if style in ("special", "ties"):
+        return np.clip(x, 0, 1)
+    near = np.abs(x) / (1 + np.abs(x))
+    return np.where(rng.integers(0, 2, x.shape), near, 1 - near) if style == "wide" else near
+
+
+def _onehot(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
+    if style == "equal":  # one class for all rows of a point
+        one = (len(x), *(1 for _ in x.shape[1:-1]))
+        classes = np.broadcast_to(rng.integers(0, x.shape[-1], one), x.shape[:-1])
+    else:
+        classes = rng.integers(0, x.shape[-1], x.shape[:-1])
+    return np.eye(x.shape[-1])[classes]
+
+
+def _sorted(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
+    """From a start on, gaps of one size or of many; float32 keeps apart what lies 1/32 apart."""
+    gaps = np.clip(np.abs(x), 1.0 if style in ("round", "equal") else 1 / 32, 4)
+    return np.clip(x[..., :1], -64, 64) + np.cumsum(gaps, axis=-1)
+
+
+def _definite(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
+    """Well conditioned, then graded; of whole numbers; with equal eigenvalues."""
+    n = x.shape[-1]
+    one = np.eye(n)
+    clipped = np.clip(x, -3, 3)
+    match style:
+        case "round":  # of determinant 1
+            lower = np.tril(np.sign(x), -1) + one
+            return lower @ np.swapaxes(lower, -1, -2)
+        case "ties" | "equal":
+            return one * rng.choice([0.5, 1.0, 2.0], (len(x), *(1 for _ in x.shape[1:])))
+    matrix = clipped @ np.swapaxes(clipped, -1, -2) / max(n, 1) + 0.5 * one
+    if style in ("wide", "special"):  # rounding an entry moves no eigenvalue below 0
+        size = 10.0 ** rng.uniform(-2, 2, (*x.shape[:-1], 1))
+        matrix = size * matrix * np.swapaxes(size, -1, -2)
+    return (matrix + np.swapaxes(matrix, -1, -2)) / 2
+
+
 def _softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
     return e / e.sum(-1, keepdims=True)
@@ -147,8 +263,13 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 DOMAINS = {
     "real": lambda x, rng, style: x,
     "positive": _positive,
+    "nonzero": _nonzero,
     "unit": _unit,
+    "probability": _probability,
     "labels": _labels,
     "simplex": _simplex,
     "weights": _weights,
+    "onehot": _onehot,
+    "sorted": _sorted,
+    "definite": _definite,
 }

@@ -174,6 +174,10 @@ class Problem:
             [by_place.get(i, self._fixed.get(i)) for i in range(len(self.specs))]
         )
 
+    def contains(self, point: Sequence[Any]) -> bool:
+        """Whether the leaves of a point (cotangents may follow) are in their domains."""
+        return all(self.specs[i].contains(x) for i, x in zip(self.free, point, strict=False))
+
     def name_of(self, k: int) -> str:
         """How a user would write the k-th differentiated argument."""
         return self.paths[self.free[self.differentiated[k]]]
@@ -377,8 +381,10 @@ class Problem:
         starts = zip(*self.draw_styles(rng, _BASES), strict=True)
         dys = self.cotangents(self.values_shape(), rng, "round")
         n = len(self.free)
-        movable = [*self.differentiated, *range(n, n + len(dys))]
-        return _thresholds.find(*self.decisions, [[*p, *dys] for p in starts], movable)
+        movable = [k for k in self.differentiated if not self.specs[self.free[k]].structured]
+        movable += range(n, n + len(dys))
+        found = _thresholds.find(*self.decisions, [[*p, *dys] for p in starts], movable)
+        return [p for p in found if self.contains(p)]
 
     @functools.cached_property
     def traced(self) -> "Traced":

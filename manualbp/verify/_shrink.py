@@ -36,6 +36,8 @@ def shrink(failure: Failure, seed: int, smaller: bool = True) -> Failure:
 
 def fails_at(problem: Problem, point: list, leaf: int, why: str = "") -> Failure | None:
     """The first entry of a leaf (-1 - k for the k-th of the value) wrong in that way at a point."""
+    if not problem.contains(point):
+        return None
     try:
         comparison = _exact.compare(problem, point)
         ours, theirs = (

@@ -1,0 +1,462 @@
+"""Hypothesis strategies for tests of gradients: the inputs at which gradients go wrong.
+
+Edge-heavy floats, sizes 0 and 1, ties, labels of every kind, repeated indices, arrays with a
+structure, and the points on and beside every comparison that a function makes. All of them shrink
+towards simple values.
+
+>>> from hypothesis import find
+>>> find(arrays((2, 2), domain="definite"), lambda a: a[0, 1] != 0)
+array([[1., 1.],
+       [1., 2.]], dtype=float32)
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.strategies import SearchStrategy
+
+from manualbp._rule import Rule
+from manualbp.verify._check import problem_of
+from manualbp.verify._inputs import Spec
+from manualbp.verify._interpreter import is_floating
+from manualbp.verify._problem import Subject, _custom, _pull_back, subject_of
+from manualbp.verify._reference import definition_of
+
+__all__ = [
+    "arguments",
+    "arrays",
+    "cotangents",
+    "floats_of",
+    "integers",
+    "labels",
+    "repeated_indices",
+    "shapes",
+    "threshold_points",
+    "ties",
+]
+
+Arrays = SearchStrategy[np.ndarray]
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_ROUND = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -0.0)
+
+
+def floats_of(
+    dtype: Any = "float32",
+    *,
+    min_value: float | None = None,
+    max_value: float | None = None,
+    allow_nan: bool = False,
+    allow_infinity: bool = False,
+) -> SearchStrategy[float]:
+    """Floats that a dtype has, its edges often: both zeros, subnormals, the largest, next to 1.
+
+    Args:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+      min_value: the least, itself one of the dtype; without it, minus the largest number.
+      max_value: the greatest, likewise.
+      allow_nan: NaN too.
+      allow_infinity: both infinities too, where no bound is given.
+
+    Returns:
+      A strategy of Python floats, each exactly one of the dtype.
+
+    Raises:
+      ValueError: the dtype is another, or does not have a bound.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(floats_of("bfloat16"), lambda x: x > 100)
+      101.0
+    """
+    dtype = _floating("floats_of", dtype)
+    info = jnp.finfo(dtype)
+    largest, tiny, eps = float(info.max), float(info.tiny), float(info.eps)
+    low = -largest if min_value is None else min_value
+    high = largest if max_value is None else max_value
+    for bound in (low, high):
+        if _rounded(bound, dtype) != bound:
+            raise ValueError(
+                f"floats_of: expected bounds that {dtype} has, got {bound}: round it to one"
+            )
+    edges = [float(info.smallest_subnormal), tiny, eps, 1 + eps, 1 - eps / 2, largest**0.5, largest]
+    edges += [float(np.log(largest)), float(-np.log(tiny)), 6.0, 20.0, 40.0, 100.0]
+    known = [*_ROUND, *(_rounded(sign * x, dtype) for x in edges for sign in (1, -1))]
+    inside = [x for x in known if low <= x <= high and (low < 0 or not np.signbit(x))]
+    width = 32 if dtype == jnp.bfloat16 else 8 * dtype.itemsize
+    drawn = st.floats(low, high, width=width)  # type: ignore[arg-type]
+    drawn = drawn.map(lambda x: _rounded(x, dtype))
+    others = [np.nan] * allow_nan
+    if allow_infinity:
+        others += [np.inf] * (max_value is None) + [-np.inf] * (min_value is None)
+    chosen = st.sampled_from([*inside, *others]) if inside or others else st.nothing()
+    return chosen | drawn
+
+
+def shapes(min_dims: int = 0, max_dims: int = 3, max_side: int = 4) -> Any:
+    """Shapes, sizes 0 and 1 among them.
+
+    Args:
+      min_dims: the fewest axes.
+      max_dims: the most axes.
+      max_side: the longest axis.
+
+    Returns:
+      A strategy of tuples.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(shapes(), lambda s: len(s) == 2)
+      (0, 0)
+    """
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=0, max_side=max_side)
+
+
+def arrays(shape: Any, dtype: Any = "float32", domain: str = "real") -> Arrays:
+    """Floating arrays of a domain.
+
+    Args:
+      shape: a tuple, or a strategy of tuples such as `shapes()`.
+      dtype: "float16", "bfloat16", "float32" or "float64".
+      domain: as `Spec` has it, but for integers: "real", "positive", "nonzero", "unit",
+        "probability", "labels", "simplex", "weights", "onehot", "sorted" or "definite".
+
+    Returns:
+      A strategy of NumPy arrays.
+
+    Raises:
+      ValueError: there is no such dtype or domain, or no array of that shape is in the domain.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(arrays((3,), domain="simplex"), lambda p: p[0] == 0.5)
+      array([0.5 , 0.25, 0.25], dtype=float32)
+    """
+    dtype = _floating("arrays", dtype)
+    if domain not in _DOMAINS:
+        raise ValueError(
+            f"arrays: expected a domain of {', '.join(_DOMAINS)}, got {domain!r}: integers() makes "
+            "integers, arguments() what a Spec says"
+        )
+    if isinstance(shape, SearchStrategy):
+        return shape.flatmap(lambda s: arrays(s, dtype, domain))
+    Spec(shape, domain)  # which refuses what there is not
+    return _DOMAINS[domain](shape, dtype)
+
+
+def ties(shape: tuple[int, ...], dtype: Any = "float32", values: int = 3) -> Arrays:
+    """Arrays in which values are repeated.
+
+    Args:
+      shape: of the array.
+      dtype: of the array, floating.
+      values: at most so many different ones.
+
+    Returns:
+      A strategy of NumPy arrays.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(ties((3,)), lambda x: x[0] > x[1])
+      array([1., 0., 0.], dtype=float32)
+    """
+    dtype = _floating("ties", dtype)
+    pool = st.lists(floats_of(dtype), min_size=1, max_size=values)
+    return pool.flatmap(lambda found: _filled(shape, dtype, st.sampled_from(found)))
+
+
+def integers(shape: tuple[int, ...], below: int, dtype: Any = "int32") -> Arrays:
+    """Integers from 0 to below - 1, such as class labels and indices.
+
+    Args:
+      shape: of the array.
+      below: the number of classes.
+      dtype: of integers or booleans.
+
+    Returns:
+      A strategy of NumPy arrays.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(integers((2,), 5), lambda x: x[0] < x[1])
+      array([0, 1], dtype=int32)
+    """
+    whole = st.integers(0, max(below, 1) - 1)
+    return hnp.arrays(np.int64, shape, elements=whole).map(lambda x: x.astype(dtype))
+
+
+def labels(
+    shape: tuple[int, ...], classes: int, kind: str = "integer", dtype: Any = "float32"
+) -> Arrays:
+    """Labels of classes.
+
+    Args:
+      shape: of the batch, () for one example.
+      classes: how many, at least one.
+      kind: "integer", and with a last axis of the classes "onehot", "soft" (they sum to one) or
+        "unnormalised" (they sum to anything).
+      dtype: of all but integers.
+
+    Returns:
+      A strategy of NumPy arrays: int32 of that shape, or floating with one axis more.
+
+    Raises:
+      ValueError: there is no such kind, or no class.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(labels((), 3, "onehot"), lambda y: y[2] == 1)
+      array([0., 0., 1.], dtype=float32)
+    """
+    domains = {"onehot": "onehot", "soft": "simplex", "unnormalised": "weights"}
+    if kind not in ("integer", *domains):
+        raise ValueError(
+            f"labels: expected the kind integer, {', '.join(domains)}, got {kind!r}: choose one"
+        )
+    if classes < 1:
+        raise ValueError(f"labels: expected at least one class, got {classes}: pass classes=2")
+    if kind == "integer":
+        return integers(shape, classes)
+    return arrays((*shape, classes), dtype, domains[kind])
+
+
+@st.composite
+def repeated_indices(
+    draw: Callable[..., Any], shape: tuple[int, ...], below: int, dtype: Any = "int32"
+) -> Any:
+    """Indices of which one at least is there twice, where there are two.
+
+    Args:
+      draw: given by Hypothesis.
+      shape: of the array.
+      below: the length of what is indexed.
+      dtype: of the indices.
+
+    Returns:
+      A strategy of NumPy arrays.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(repeated_indices((2,), 9), lambda x: x[0] > 1)
+      array([2, 2], dtype=int32)
+    """
+    x = draw(integers(shape, below, dtype))
+    if x.size > 1:
+        first = draw(st.integers(0, x.size - 2))
+        x.flat[draw(st.integers(first + 1, x.size - 1))] = x.flat[first]
+    return x
+
+
+def cotangents(value: Any) -> SearchStrategy[Any]:
+    """Cotangents of a value: round numbers, not all ones, which would hide what a mean hides.
+
+    Args:
+      value: a pytree of arrays, or of what `jax.eval_shape` gives.
+
+    Returns:
+      A strategy of the same trees: arrays of the same shapes and dtypes, float0 for integers.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(cotangents(np.zeros(2, np.float32)), lambda dy: dy[0] < 0)
+      array([-1.,  1.], dtype=float32)
+    """
+    simple = st.sampled_from((1.0, 2.0, -1.0, -2.0, 3.0, 0.0))
+    number = simple | st.integers(-64, 64).map(lambda n: n / 8)
+
+    def of_leaf(x: Any) -> SearchStrategy[Any]:
+        dtype = jnp.result_type(x)
+        if not is_floating(dtype):
+            return st.just(np.zeros(jnp.shape(x), jax.dtypes.float0))
+        return _filled(jnp.shape(x), dtype, number)
+
+    return _tree(value, of_leaf)
+
+
+def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
+    """The arguments of a function, as `Spec`s say.
+
+    Args:
+      *specs: `Spec`s, or pytrees of them; anything else in them stays as it is.
+      dtype: of the floating ones.
+
+    Returns:
+      A strategy of tuples, one entry an argument.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(arguments(Spec((2,)), Spec((), "integers", below=9)), lambda a: a[1] > 3)
+      (array([0., 0.], dtype=float32), array(4, dtype=int32))
+    """
+
+    def of_leaf(spec: Any) -> SearchStrategy[Any]:
+        match spec:
+            case Spec(domain="none"):
+                return st.none()
+            case Spec(domain="key"):
+                return st.integers(0, 2**31 - 1).map(jax.random.key)
+            case Spec(domain="integers"):
+                return integers(spec.shape, spec.below, spec.kind)
+            case Spec():
+                return arrays(spec.shape, dtype, spec.domain)
+        return st.just(spec)
+
+    return _tree(specs, of_leaf)
+
+
+def threshold_points(function: Any, *specs: Any) -> SearchStrategy[tuple]:
+    """Arguments on, just below and just above each place where a function compares.
+
+    The function is traced, and so are its definition and its gradient; what they compare, select,
+    clamp and round is watched along lines through the space of inputs, and where results become 0
+    or overflow.
+
+    Args:
+      function: a function in jax.numpy, or what `check` judges: a Rule, a custom_vjp or custom_jvp
+        function or a pair (fwd, bwd).
+      *specs: of its arguments, as `check` takes them.
+
+    Returns:
+      A strategy of tuples, one entry an argument, floating arrays in float64, which tells the
+      neighbours of a threshold apart: use them under jax.enable_x64. Where nothing is found, it
+      is `arguments(*specs, dtype="float64")`.
+
+    Example:
+      >>> from hypothesis import find
+      >>> find(threshold_points(lambda x: jnp.clip(x, -1, 2), Spec()), lambda a: a[0] > 1)
+      (array(2.),)
+    """
+
+    def points() -> SearchStrategy[tuple]:
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), np.errstate(all="ignore"):
+            problem = problem_of(*_subject_and_definition(function), specs)
+            n = len(problem.free)
+            found = {b"".join(x.tobytes() for x in p[:n]): p[:n] for p in problem.thresholds}
+        if not found:
+            return arguments(*specs, dtype="float64")
+        simple = sorted(found.values(), key=lambda p: sum(len(repr(x.tolist())) for x in p))
+        return st.sampled_from(simple).map(lambda p: problem.arguments(list(map(np.array, p))))
+
+    return st.deferred(points)  # traced with the first example, not where the test is defined
+
+
+def _subject_and_definition(function: Any) -> tuple[Subject, Callable[..., Any]]:
+    if isinstance(function, Rule | tuple) or _custom(function) is not None:
+        subject = subject_of(function)
+        definition = definition_of(function) if isinstance(function, Rule) else subject.definition
+        return subject, definition or subject.forward
+    name = getattr(function, "__name__", "function")
+    return Subject(name, function, functools.partial(_pull_back, function)), function
+
+
+def _tree(tree: Any, of_leaf: Callable[[Any], SearchStrategy[Any]]) -> SearchStrategy[Any]:
+    leaves, form = jax.tree.flatten(tree)
+    return st.tuples(*map(of_leaf, leaves)).map(form.unflatten)
+
+
+def _floating(caller: str, dtype: Any) -> np.dtype:
+    name = getattr(dtype, "__name__", None) or str(dtype)
+    if name not in _FLOATS:
+        raise ValueError(f"{caller}: expected a dtype of {', '.join(_FLOATS)}, got {name}: use one")
+    return jnp.dtype(name)
+
+
+def _rounded(x: float, dtype: np.dtype) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.asarray(x, np.float64).astype(dtype))
+
+
+# The arrays of each domain
+
+
+def _filled(shape: Sequence[int], dtype: np.dtype, elements: SearchStrategy[float]) -> Arrays:
+    """An array of such elements; NumPy itself has no bfloat16."""
+    drawn = np.dtype(np.float32) if dtype == jnp.bfloat16 else dtype
+    return hnp.arrays(drawn, tuple(shape), elements=elements).map(lambda x: x.astype(dtype))
+
+
+def _whole(shape: Sequence[int], low: int, high: int, unique: bool = False) -> Arrays:
+    return hnp.arrays(np.int64, tuple(shape), elements=st.integers(low, high), unique=unique)
+
+
+def _real(shape: tuple, dtype: np.dtype) -> Arrays:
+    return _filled(shape, dtype, floats_of(dtype)) | ties(shape, dtype)
+
+
+def _positive(shape: tuple, dtype: np.dtype) -> Arrays:
+    return _filled(shape, dtype, floats_of(dtype, min_value=float(jnp.finfo(dtype).tiny)))
+
+
+def _nonzero(shape: tuple, dtype: np.dtype) -> Arrays:
+    return _filled(shape, dtype, floats_of(dtype).filter(lambda x: x != 0))
+
+
+def _unit(shape: tuple, dtype: np.dtype) -> Arrays:
+    info = jnp.finfo(dtype)
+    inside = floats_of(dtype, min_value=float(info.tiny), max_value=1 - float(info.epsneg))
+    return _filled(shape, dtype, inside)
+
+
+def _probability(shape: tuple, dtype: np.dtype) -> Arrays:
+    return _filled(shape, dtype, floats_of(dtype, min_value=0.0, max_value=1.0))
+
+
+def _labels(shape: tuple, dtype: np.dtype) -> Arrays:
+    hard = _filled(shape, dtype, st.sampled_from((0.0, 1.0)))
+    return hard | _probability(shape, dtype)
+
+
+def _simplex(shape: tuple, dtype: np.dtype) -> Arrays:
+    powers = _whole(shape, 0, 12).map(lambda k: 2.0**-k)
+    return powers.map(lambda x: (x / x.sum(-1, keepdims=True)).astype(dtype))
+
+
+def _weights(shape: tuple, dtype: np.dtype) -> Arrays:
+    any_sum = _filled(shape, dtype, floats_of(dtype, min_value=0.0, max_value=3.0))
+    return _onehot(shape, dtype) | _simplex(shape, dtype) | any_sum
+
+
+def _onehot(shape: tuple, dtype: np.dtype) -> Arrays:
+    one = np.eye(shape[-1]).astype(dtype)
+    return _whole(shape[:-1], 0, shape[-1] - 1).map(lambda k: one[k])
+
+
+def _sorted(shape: tuple, dtype: np.dtype) -> Arrays:
+    """Whole numbers that the dtype keeps apart, times a power of two."""
+    most = min(2 ** (jnp.finfo(dtype).nmant + 1), max(128, 2 * int(np.prod(shape))))
+    knots = _whole(shape, -most, most, unique=True).map(lambda x: np.sort(x, axis=-1))
+    return st.tuples(knots, st.sampled_from((1.0, 1 / 32, 32.0))).map(
+        lambda drawn: (drawn[0] * drawn[1]).astype(dtype)
+    )
+
+
+def _definite(shape: tuple, dtype: np.dtype) -> Arrays:
+    """L Lᵀ of a unit lower triangle, its rows and columns scaled alike by powers of two."""
+    n = shape[-1]
+
+    def product(drawn: tuple) -> np.ndarray:
+        lower = np.tril(drawn[0], -1) + np.eye(n)
+        lower = lower * 2.0 ** drawn[1][..., None]
+        return (lower @ np.swapaxes(lower, -1, -2)).astype(dtype)
+
+    return st.tuples(_whole(shape, -2, 2), _whole(shape[:-1], -3, 3)).map(product)
+
+
+_DOMAINS: dict[str, Callable[[tuple, np.dtype], Arrays]] = {
+    "real": _real,
+    "positive": _positive,
+    "nonzero": _nonzero,
+    "unit": _unit,
+    "probability": _probability,
+    "labels": _labels,
+    "simplex": _simplex,
+    "weights": _weights,
+    "onehot": _onehot,
+    "sorted": _sorted,
+    "definite": _definite,
+}
