@@ -51,6 +51,36 @@ class Counterexample:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What is known of a backward pass, for arguments of small shapes.
+
+    Attributes:
+      verdict: "PROVED", on every open branch the definition's value and derivative;
+        "REFUTED", at a point it is not; or "NOT PROVED".
+      shapes: of the arguments and cotangents.
+      branches: how many were met on which the definition has a value.
+      point: that refutes: arrays of arguments, then cotangents.
+      remaining: what was not proved, or why not.
+      seconds: that it took.
+    """
+
+    verdict: Literal["PROVED", "REFUTED", "NOT PROVED"]
+    shapes: str = ""
+    branches: int = 0
+    point: tuple | None = None
+    remaining: str = ""
+    seconds: float = field(default=0.0, compare=False)
+
+    def __str__(self) -> str:
+        match self.verdict:
+            case "PROVED":
+                return f"on every open branch ({self.branches}), for {self.shapes}"
+            case "REFUTED":
+                return f"{self.remaining}, for {self.shapes}"
+        return f"{self.remaining or 'no reason'}, for {self.shapes}"
+
+
+@dataclass(frozen=True)
 class Report:
     """The judgement of one rule.
 
@@ -63,6 +93,7 @@ class Report:
       notes: what is worth knowing of a pass too: kinks met, autodiff itself wrong.
       seed: that repeats the run.
       decided_by: how many entries each truth decided.
+      proof: what was proved for small shapes, where that was tried.
     """
 
     name: str
@@ -73,6 +104,7 @@ class Report:
     notes: tuple[str, ...] = ()
     seed: int = 0
     decided_by: dict[str, int] = field(default_factory=dict)
+    proof: Proof | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in Python's own types, ready for json."""
@@ -81,6 +113,8 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.verdict}  {self.name}  (seed {self.seed})"]
         lines += [f"  {e.rung:<9} {e.verdict:<10} {e.text}" for e in self.evidence]
+        if self.proof is not None:
+            lines.append(f"  {'proof':<9} {self.proof.verdict:<10} {self.proof}")
         if self.counterexample is not None:
             lines += _render(self.counterexample)
         lines += [f"  diagnosis: {line}" for line in self.diagnosis]
