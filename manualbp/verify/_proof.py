@@ -5,8 +5,9 @@ along every path of signs that their comparisons can take. On each path every en
 the same quotient, or a point is looked for at which exact arithmetic tells them apart.
 
 What is proved holds over the reals, for the shapes at hand, inside of the arguments' domains (a
-label lies between 0 and 1), wherever no comparison is a tie and no divisor is zero. Constants stand for the decimals, fractions and multiples of pi, square roots
-and logarithms that they were rounded from.
+label lies between 0 and 1), wherever no comparison is a tie and no divisor is zero. Constants
+stand for the decimals, fractions and multiples of pi, square roots and logarithms that they were
+rounded from.
 """
 
 import itertools
