@@ -184,7 +184,7 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Any:
 
 
 _STYLE = {"PASS": "green", "holds": "green", "FAIL": "bold red", "does not hold": "bold red",
-          "UNDECIDED": "yellow"}  # fmt: skip
+          "UNDECIDED": "yellow", "PROVED": "green", "REFUTED": "bold red"}  # fmt: skip
 
 
 def _coloured(word: str) -> str:
@@ -227,7 +227,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         else:
             judged += result
     table = _table(
-        "rule", "contract", "autodiff", "exact", "ULP f16", "bf16", "f32", "f64", "verdict",
+        "rule", "contract", "autodiff", "exact", "proof",
+        "ULP f16", "bf16", "f32", "f64", "verdict",
         right=("ULP f16", "bf16", "f32", "f64"),
     )  # fmt: skip
     for name in chosen:
@@ -236,6 +237,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         table.add_row(
             name,
             *(_rung(by_rung.get(rung)) for rung in ("contract", "autodiff", "exact")),
+            _proof(row.report.proof),
             *(_ulps(row.accuracy.get(d)) for d in ("float16", "bfloat16", "float32", "float64")),
             _coloured(row.verdict),
         )
@@ -243,6 +245,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     console.print(
         "ULP: worst sampled error of the gradient in units in the last place, ours | jax.grad's."
     )
+    console.print("proof: on every open branch, for small shapes; - where none was found.")
     for name in chosen:
         if rows[name].report.verdict != "PASS":
             console.print(str(rows[name].report), markup=False)
@@ -362,6 +365,11 @@ def _rung(evidence: Any) -> str:
     if evidence.rung == "autodiff" and word == "UNDECIDED":
         return "differs"  # where float64 differs, exact arithmetic says who is right
     return _coloured(word)
+
+
+def _proof(proof: Any) -> str:
+    """What a proof showed; why it showed nothing is in the JSON."""
+    return "-" if proof is None or proof.verdict == "NOT PROVED" else _coloured(proof.verdict)
 
 
 def _ulps(accuracy: Any) -> str:

@@ -13,6 +13,6 @@ except ModuleNotFoundError as missing:
 
 from manualbp.verify._check import assert_correct, check
 from manualbp.verify._inputs import Spec
-from manualbp.verify._report import Counterexample, Evidence, Report
+from manualbp.verify._report import Counterexample, Evidence, Proof, Report
 
-__all__ = ["Counterexample", "Evidence", "Report", "Spec", "assert_correct", "check"]
+__all__ = ["Counterexample", "Evidence", "Proof", "Report", "Spec", "assert_correct", "check"]

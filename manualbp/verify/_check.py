@@ -3,7 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -17,6 +17,7 @@ from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
 from manualbp.verify._interpreter import Straddles, Unsupported
 from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
+from manualbp.verify._proof import prove
 from manualbp.verify._question import check_argnums, examine, with_static
 from manualbp.verify._reference import definition_of
 from manualbp.verify._report import Branches, Counterexample, Evidence, Report
@@ -61,7 +62,8 @@ def check(
         textbook definition, for a custom function the undecorated one.
       argnums: the arguments to differentiate; all floating ones if None.
       explore: try other values of the same shapes; otherwise only the given ones.
-      level: "quick", "standard" or "full": how many inputs.
+      level: "quick", "standard" or "full": how many inputs; "full" also tries a proof for small
+        shapes, if it may explore.
       seed: of the inputs; the same seed gives the same report.
       intended: the reason why the rule is meant not to be the gradient (a straight-through
         estimator, say); then it passes if it is not, and fails if it is.
@@ -103,7 +105,16 @@ def check(
             report = judge.undecided(problem.kept["question"]) or judge.judge()
         except jax.errors.JaxRuntimeError as error:  # of the compiler or a device, not of a rule
             report = judge.undecided(f"JAX raises: {str(error).splitlines()[0][:160]}")
+    if level == "full" and explore:
+        report = with_proof(report, problem)
     return report if intended is None else _as_intended(report, intended)
+
+
+def with_proof(report: Report, problem: Problem, seconds: float = 2.0) -> Report:
+    """The report with what was proved; a refutation fails it."""
+    proof = prove(problem, seconds)
+    verdict = "FAIL" if proof.verdict == "REFUTED" else report.verdict
+    return replace(report, proof=proof, verdict=verdict)
 
 
 def problem_of(
@@ -168,17 +179,8 @@ def _as_intended(report: Report, reason: str) -> Report:
     note = f"intended not to be the gradient: {reason}"
     if not failed:
         note += "; but nothing that differs from the gradient was found"
-    return Report(
-        report.name,
-        "PASS" if failed else "FAIL",
-        report.evidence,
-        report.counterexample,
-        report.diagnosis,
-        (*report.notes, note),
-        report.seed,
-        report.decided_by,
-        report.branches,
-    )
+    verdict: Any = "PASS" if failed else "FAIL"
+    return replace(report, verdict=verdict, notes=(*report.notes, note))
 
 
 @dataclass(frozen=True)

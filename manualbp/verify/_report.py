@@ -66,6 +66,36 @@ class Branches:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What is known of a backward pass, for arguments of small shapes.
+
+    Attributes:
+      verdict: "PROVED", on every open branch the definition's value and derivative;
+        "REFUTED", at a point it is not; or "NOT PROVED".
+      shapes: of the arguments and cotangents.
+      branches: how many were met on which the definition has a value.
+      point: that refutes: arrays of arguments, then cotangents.
+      remaining: what was not proved, or why not.
+      seconds: that it took.
+    """
+
+    verdict: Literal["PROVED", "REFUTED", "NOT PROVED"]
+    shapes: str = ""
+    branches: int = 0
+    point: tuple | None = None
+    remaining: str = ""
+    seconds: float = field(default=0.0, compare=False)
+
+    def __str__(self) -> str:
+        match self.verdict:
+            case "PROVED":
+                return f"on every open branch ({self.branches}), for {self.shapes}"
+            case "REFUTED":
+                return f"{self.remaining}, for {self.shapes}"
+        return f"{self.remaining or 'no reason'}, for {self.shapes}"
+
+
+@dataclass(frozen=True)
 class Report:
     """The judgement of one rule.
 
@@ -81,6 +111,7 @@ class Report:
       branches: of both programs, where they have any.
       power: of a pass: the smallest relative error of one entry of a gradient that this run would
         have caught, found by planting such errors.
+      proof: what was proved for small shapes, where that was tried.
     """
 
     name: str
@@ -93,6 +124,7 @@ class Report:
     decided_by: dict[str, int] = field(default_factory=dict)
     branches: Branches | None = None
     power: float | None = None
+    proof: Proof | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in Python's own types, ready for json."""
@@ -108,6 +140,8 @@ class Report:
             lines.append(
                 f"  power     one entry wrong by a factor of 1 + {self.power:.0e} would be caught"
             )
+        if self.proof is not None:
+            lines.append(f"  {'proof':<9} {self.proof.verdict:<10} {self.proof}")
         if self.counterexample is not None:
             lines += _render(self.counterexample)
         lines += [f"  diagnosis: {line}" for line in self.diagnosis]

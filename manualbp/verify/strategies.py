@@ -25,7 +25,7 @@ from manualbp._rule import Rule
 from manualbp.verify._check import problem_of
 from manualbp.verify._inputs import Spec
 from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import Subject, _custom, _pull_back, subject_of
+from manualbp.verify._problem import Subject, _pull_back, custom_of, subject_of
 from manualbp.verify._reference import definition_of
 
 __all__ = [
@@ -346,7 +346,7 @@ def threshold_points(function: Any, *specs: Any) -> SearchStrategy[tuple]:
 
 
 def _subject_and_definition(function: Any) -> tuple[Subject, Callable[..., Any]]:
-    if isinstance(function, Rule | tuple) or _custom(function) is not None:
+    if isinstance(function, Rule | tuple) or custom_of(function) is not None:
         subject = subject_of(function)
         definition = definition_of(function) if isinstance(function, Rule) else subject.definition
         return subject, definition or subject.forward

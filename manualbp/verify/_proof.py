@@ -1,0 +1,304 @@
+"""Rung 4: both programs as formulas, whose difference is zero on every open branch.
+
+The hand-derived value and backward pass, and `jax.vjp` of the definition, are run over formulas
+along every path of signs that their comparisons can take. On each path every entry of the two is
+the same quotient, or a point is looked for at which exact arithmetic tells them apart.
+
+What is proved holds over the reals, for the shapes at hand, inside of the arguments' domains (a
+label lies between 0 and 1), wherever no comparison is a tie and no divisor is zero. Constants
+stand for the decimals, fractions and multiples of pi, square roots and logarithms that they were
+rounded from.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+
+from manualbp.verify import _exact
+from manualbp.verify._inputs import STYLES, Spec
+from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, is_floating
+from manualbp.verify._problem import ContractBroken, Problem
+from manualbp.verify._report import Proof
+from manualbp.verify._symbolic import Notes, Restart, Symbolic, TooLarge
+
+# Entries of arguments and cotangents, paths followed, and points tried to refute, at most
+_MOST_ENTRIES, _MOST_PATHS, _POINTS = 60, 128, 64
+# What to make of the length of an axis: 3 where possible, for classes; never 1, where a sum over
+# it, or an exchange of its entries, would not show
+_CUTS: tuple[Callable[[int], int], ...] = (
+    lambda n: n if n <= 3 else 2,
+    lambda n: min(n, 2),
+    lambda n: n,
+)
+# Characters of a remaining formula that are shown
+_SHOWN = 300
+
+
+class _Late(Exception):
+    """The time is up."""
+
+
+class _Differ(Exception):
+    """A difference that is not identically zero."""
+
+
+def prove(problem: Problem, seconds: float = 2.0) -> Proof:
+    """Show that the subject's value and backward pass are the definition's, as formulas.
+
+    Args:
+      problem: the subject, its definition and its arguments; long axes are cut.
+      seconds: after which it gives up; tracing JAX programs is not interrupted.
+
+    Returns:
+      A Proof, whose verdict says whether that succeeded.
+    """
+    start = time.perf_counter()
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        np.errstate(all="ignore"),
+    ):
+        proof = Proof("NOT PROVED", remaining="shape too large")
+        deadline = start + seconds
+        try:
+            for small in _smaller(problem):
+                now = time.perf_counter()
+                if now > deadline:
+                    break
+                try:
+                    _ = small.traced
+                except Exception:  # whatever the user's code raises on other shapes
+                    if small is problem:
+                        raise
+                    continue
+                prover = _Prover(small, now + (deadline - now) * 3 / 4)  # some is left to others
+                proof = prover.prove()
+                if not prover.too_much:
+                    break
+        except Exception as error:  # or on its own
+            proof = replace(proof, remaining=f"{type(error).__name__}: {error}")
+    return replace(proof, seconds=time.perf_counter() - start)
+
+
+def _smaller(problem: Problem) -> Iterator[Problem]:
+    """The problem with its axes cut, as far as it can be run, that with most cases first."""
+    axes = {n for s in problem.specs for n in s.shape}
+    tried: list[list[Spec]] = []
+    for cut in _CUTS:
+        specs = [
+            replace(
+                s,
+                shape=tuple(map(cut, s.shape)),
+                below=cut(s.below) if s.below in axes and s.kind != "bool" else s.below,
+            )
+            for s in problem.specs
+        ]
+        if specs in tried:
+            continue
+        tried.append(specs)
+        other = problem
+        if specs != problem.specs:
+            args = problem.tree.unflatten(specs)
+            other = Problem(problem.subject, problem.definition, args, problem.argnums)
+            try:
+                if 0 in {x.size for x in jax.tree.leaves(other.values_shape())}:
+                    continue
+            except Exception:  # whatever the user's code raises on other shapes
+                continue
+        if sum(x.size for x in itertools.chain(*other.example())) <= _MOST_ENTRIES:
+            yield other
+
+
+def _named(problem: Problem) -> list[tuple[str, Spec]]:
+    """Names of arguments and cotangents, and what they are."""
+    outputs = [x for x in jax.tree.leaves(problem.values_shape()) if is_floating(x.dtype)]
+    named = [(problem.paths[i].replace("argument ", "x"), problem.specs[i]) for i in problem.free]
+    for k, x in enumerate(outputs):
+        named.append(("dy" if len(outputs) == 1 else f"dy{k}", Spec(x.shape)))
+    return named
+
+
+class _Prover:
+    """One run on one problem."""
+
+    def __init__(self, problem: Problem, deadline: float):
+        self.problem, self.deadline = problem, deadline
+        self.notes = Notes()
+        self.branches = self.paths = self.combinations = 0
+        self.too_much = False
+        # The branch at hand: its labels, and between what numbers entries lie
+        self.near: tuple[list, dict[int, tuple[Fraction | float, Fraction | float]]] = [], {}
+
+    def _tick(self) -> None:
+        if time.perf_counter() > self.deadline:
+            raise _Late
+
+    def prove(self) -> Proof:
+        """The verdict, without its time."""
+        shapes = ", ".join(f"{name} {spec.shape}" for name, spec in _named(self.problem))
+        try:
+            self._prove()
+        except _Differ as difference:
+            return self._refute(Proof("NOT PROVED", shapes, self.branches, None, str(difference)))
+        except _Late:
+            reason, self.too_much = "time limit", True
+        except TooLarge as formula:
+            reason, self.too_much = str(formula), True
+        except Unsupported as primitive:
+            reason = f"no form of {primitive}"
+        except (Straddles, ContractBroken) as problem:
+            reason = str(problem)
+        else:
+            return Proof("PROVED", shapes, self.branches)
+        return Proof("NOT PROVED", shapes, self.branches, remaining=reason)
+
+    def _prove(self) -> None:
+        """Every path, from the start again where formulas need other indeterminates."""
+        while True:
+            self.branches = self.paths = 0
+            try:
+                arithmetic, formulas = self._formulas()
+                for integers in self._integers():
+                    self._follow_all(arithmetic, formulas, integers)
+            except Restart:
+                self._tick()
+                continue
+            if not self.branches:
+                raise _Differ("the definition has no value")
+            return
+
+    def _integers(self) -> Iterator[list[np.ndarray]]:
+        """Every combination of labels."""
+        specs = [self.problem.specs[i] for i in self.problem.free]
+        found = [s for s in specs if s.domain == "integers"]
+        entries = [range(max(s.below, 1)) for s in found for _ in range(math.prod(s.shape))]
+        self.combinations = math.prod(map(len, entries))
+        for chosen in itertools.product(*entries):
+            rest = iter(chosen)
+            yield [np.fromiter(rest, s.kind, math.prod(s.shape)).reshape(s.shape) for s in found]
+
+    def _follow_all(self, arithmetic: Symbolic, formulas: list, integers: list) -> None:
+        """Both programs along every path."""
+        rest = iter(integers)
+        arguments = [next(rest) if x is None else x for x in formulas]
+        traced = self.problem.traced
+        plans: list[tuple[int, ...]] = [()]
+        while plans:
+            plan = plans.pop()
+            arithmetic.follow(plan)
+            ours, truth = (
+                evaluate(program, arguments, arithmetic) for program in (traced.ours, traced.truth)
+            )
+            signs = tuple(arithmetic.path.values())
+            self.paths += 1
+            # the first path tells how many there may be
+            expected = self.combinations * 2 ** len(signs) if self.paths == 1 else self.paths
+            if expected > _MOST_PATHS:
+                raise TooLarge("too many branches")
+            plans += [(*signs[:i], -signs[i]) for i in range(len(plan), len(signs))]
+            self.near = integers, arithmetic.intervals()
+            if all(low < high for low, high in self.near[1].values()):
+                self.branches += self._same(arithmetic, ours, truth)
+
+    def _formulas(self) -> tuple[Symbolic, list]:
+        """An arithmetic; an array of its indeterminates a floating argument, None for labels."""
+        named = _named(self.problem)
+        arithmetic = Symbolic(
+            [
+                name + (f"[{','.join(map(str, index))}]" if index else "")
+                for name, spec in named
+                if spec.domain != "integers"
+                for index in np.ndindex(spec.shape)
+            ],
+            self.notes,
+            self._tick,
+        )
+        symbols = iter(arithmetic.symbols)
+        arguments: list[Any] = []
+        for _, spec in named:
+            if spec.domain == "integers":
+                arguments.append(None)
+                continue
+            array = np.empty(math.prod(spec.shape), object)
+            array[:] = own = list(itertools.islice(symbols, array.size))
+            arguments.append(array.reshape(spec.shape))
+            if spec.domain != "real":  # positive, or at least not negative
+                for x in own:
+                    arithmetic.assume_positive(x)
+                    if spec.domain in ("unit", "simplex", "labels"):
+                        arithmetic.assume_positive(arithmetic.sub(arithmetic.one, x))
+        return arithmetic, arguments
+
+    def _same(self, arithmetic: Symbolic, ours: list, truth: list) -> bool:
+        """Whether the definition has a value on this path, and then ours is the same."""
+        n = len(truth) - len(self.problem.differentiated)
+        if not all(arithmetic.is_finite(x) for array in truth[:n] for x in array.ravel()):
+            return False
+        for k, (got, expected) in enumerate(zip(ours, truth, strict=True)):
+            name = "value" if k < n else f"gradient of {self.problem.name_of(k - n)}"
+            if got.shape != expected.shape:
+                raise _Differ(f"{name}: expected the shape {expected.shape}, got {got.shape}")
+            for index in np.ndindex(got.shape):
+                x, y = got[index], expected[index]
+                if not arithmetic.is_finite(y):
+                    raise _Differ(f"{name}: autodiff of the definition is undefined")
+                if x is not y:
+                    text = arithmetic.text(arithmetic.sub(x, y))
+                    where = "".join(
+                        f", where {arithmetic.text(p)} {'>' if sign > 0 else '<'} 0"
+                        for p, sign in arithmetic.path.items()
+                    )
+                    at = f" at {index}" if index else ""
+                    raise _Differ(f"{name}{at}: {_cut(text)} left{_cut(where)}")
+        return True
+
+    def _refute(self, proof: Proof) -> Proof:
+        """REFUTED with a point at which exact arithmetic finds ours wrong, if one is found."""
+        problem, rng = self.problem, np.random.default_rng(0)
+        for style in itertools.islice(itertools.cycle(STYLES), _POINTS):
+            if time.perf_counter() > self.deadline:
+                break
+            dy = problem.cotangents(problem.values_shape(), rng, "round")
+            point = self._moved_near([*problem.draw(rng, style), *dy])
+            try:
+                entries = _exact.compare(problem, point).entries()
+                wrong = any(finding.verdict == "wrong" for _, _, finding in entries)
+            except (Straddles, Unsupported, ValueError):
+                continue
+            if wrong:
+                return replace(proof, verdict="REFUTED", point=tuple(point))
+        return proof
+
+    def _moved_near(self, point: list) -> list:
+        """The point with the labels of the branch at hand, and entries between its bounds."""
+        integers, intervals = iter(self.near[0]), self.near[1]
+        moved, n = [], 0
+        for x in point:
+            if x.dtype.kind != "f":
+                moved.append(next(integers))
+                continue
+            flat = x.ravel().copy()
+            for i, (low, high) in intervals.items():
+                if n <= i < n + x.size and not low < flat[i - n] < high:
+                    bounded = math.isfinite(low), math.isfinite(high)
+                    inside = (
+                        (low + high) / 2 if all(bounded) else low + 1 if bounded[0] else high - 1
+                    )
+                    flat[i - n] = float(inside)
+            n += x.size
+            moved.append(flat.reshape(x.shape))
+        return moved
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
+__all__ = ["prove"]
