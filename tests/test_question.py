@@ -204,3 +204,11 @@ def test_power_and_branches_are_in_the_report():
     report = check(hidden, X)
     assert any("true in gt" in text for text in report.branches.unvisited), report
     assert "not taken: true in gt" in str(report)
+
+
+def test_rule_that_is_defined_again_is_judged_again():
+    double = jax.custom_vjp(lambda x: 2 * x)
+    double.defvjp(lambda x: (2 * x, None), lambda _, dy: (dy,))
+    assert check(double, X).verdict == "FAIL"
+    double.defvjp(lambda x: (2 * x, None), lambda _, dy: (2 * dy,))
+    assert check(double, X).verdict == "PASS"

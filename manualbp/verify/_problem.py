@@ -102,8 +102,13 @@ def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
     return Subject(name, lambda *args: both(args)[0], backward)
 
 
-@_kept
 def _of_custom(rule: Any) -> Subject:
+    # in a notebook a rule is defined again and again
+    return _of_rules(rule, *(getattr(rule, name, None) for name in ("fwd", "bwd", "jvp")))
+
+
+@_kept
+def _of_rules(rule: Any, *defined: Any) -> Subject:
     return Subject(
         getattr(rule, "__name__", type(rule).__name__),
         rule,
