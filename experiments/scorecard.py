@@ -5,7 +5,7 @@ tool runs at its defaults on one ordinary random draw a seed, and never on input
 another. A JAX rule reaches torch and autograd through a bridge: a function of theirs whose forward
 and backward passes call the rule's own fwd and bwd. Any error counts as a refusal.
 
-    python experiments/scorecard.py             all, about half an hour on two cores
+    python experiments/scorecard.py             all, under an hour on two shared cores
     python experiments/scorecard.py --resume    go on where a run was interrupted
     python experiments/scorecard.py --tools jax64 torch --rules relu --seeds 3 --out few.json
 """
@@ -196,6 +196,7 @@ def summary(row):
         "tool": row["label"],
         "caught": len(found),
         "of said": len(said),
+        "less often": sum(r["refused"] > 0 and not caught(r) for r in said),
         "not said": len(row["rules"]) - len(said),
         "twin refused too": sum(r["twin refused"] >= CAUGHT * r["seeds"] for r in found),
         "false alarms": sum(r["refused"] for r in row["alarms"].values()),
@@ -230,7 +231,7 @@ def report(console, results):
     rows = {tool: results["tools"][tool] for tool in TOOLS if tool in results["tools"]}
     for row in rows.values():
         if "missing" in row:
-            console.print(f"{row['label']}: {row['missing']}")
+            console.print(f"{row['label']}: {row['missing']}", markup=False)
     rows = {tool: row for tool, row in rows.items() if row["rules"]}
     if not rows:
         return
@@ -263,7 +264,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
+    parser.add_argument(
+        "--tools",
+        nargs="+",
+        choices=TOOLS,
+        default=list(TOOLS),
+        metavar="TOOL",
+        help=f"of {', '.join(TOOLS)} (default: all)",
+    )
     parser.add_argument("--seeds", type=int, default=10, help="draws a rule (default: 10)")
     parser.add_argument(
         "--false-alarm-seeds", type=int, default=200, help="draws a correct rule (default: 200)"
@@ -272,14 +280,20 @@ def main():
     parser.add_argument(
         "--order", type=int, default=1, help="of JAX and chex, which have no default (default: 1)"
     )
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE.json")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=OUT,
+        metavar="FILE.json",
+        help="of the results (default: experiments/results/scorecard.json)",
+    )
     parser.add_argument("--resume", action="store_true", help="keep what FILE.json already has")
     options = parser.parse_args()
     chosen = [name for name in RULES if re.search(options.rules, name)]
     if not chosen:
         parser.error(f"--rules: expected a pattern that some rule's name has, got {options.rules}")
     warnings.simplefilter("ignore")  # some wrong rules ask for dtypes that are not enabled
-    console = Console(width=None if os.isatty(1) else 150)
+    console = Console(width=None if os.isatty(1) else 165)
     results = {"tools": {}}
     if options.resume and options.out.exists():
         results = json.loads(options.out.read_text())
