@@ -16,7 +16,6 @@ UNNAMED = {
     "binary_cross_entropy_for_hard_labels",
     "complex_square_modulus_conjugated",
     "convolution_kernel_flipped",
-    "cross_entropy_for_hard_labels",
     "cross_entropy_for_labels_that_sum_to_1",
     "log_cosh_value_overflows",
     "swish_gradient_of_beta_1",

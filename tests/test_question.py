@@ -206,6 +206,25 @@ def test_power_and_branches_are_in_the_report():
     assert "not taken: true in gt" in str(report)
 
 
+@jax.custom_vjp
+def scaled(p, x):
+    return p["w"] * x
+
+
+scaled.defvjp(
+    lambda p, x: (scaled(p, x), (p, x)), lambda px, dy: ({"w": 2 * dy * px[1]}, dy * px[0]["w"])
+)
+
+
+def test_lines_that_reproduce_a_failure_do(capsys):
+    example = check(scaled, {"w": X}, X).counterexample
+    assert example.argument == "argument 0['w']"
+    assert f"from {__name__} import scaled as rule" in example.code
+    with jax.enable_x64(True):
+        exec(example.code.replace('jax.config.update("jax_enable_x64", True)', ""), {})
+    assert float(capsys.readouterr().out) == example.got
+
+
 def test_rule_that_is_defined_again_is_judged_again():
     double = jax.custom_vjp(lambda x: 2 * x)
     double.defvjp(lambda x: (2 * x, None), lambda _, dy: (dy,))

@@ -20,7 +20,7 @@ from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_o
 from manualbp.verify._proof import prove
 from manualbp.verify._question import check_argnums, examine, with_static
 from manualbp.verify._reference import definition_of
-from manualbp.verify._report import Branches, Counterexample, Evidence, Report
+from manualbp.verify._report import Branches, Counterexample, Evidence, Report, reproduction
 from manualbp.verify._shrink import shrink
 
 Level = Literal["quick", "standard", "full"]
@@ -579,16 +579,14 @@ class Judge:
         cotangents = point[n:]
         one = expected if isinstance(expected, float) else np.nan
         ulps = abs(got - one) / np.spacing(abs(one)) if np.isfinite(one) else None
+        cotangent = cotangents[0] if len(cotangents) == 1 else tuple(cotangents)
+        path = "value" if leaf < 0 else problem.name_of(leaf)
+        importing = problem.subject.importing
+        plain = importing and not any(s.domain == "static" for s in problem.specs)
+        code = reproduction(importing, args, cotangent, path, index) if plain else ""
         return Counterexample(
-            args,
-            cotangents[0] if len(cotangents) == 1 else tuple(cotangents),
-            "value" if leaf < 0 else problem.name_of(leaf),
-            index,
-            expected,
-            got,
-            truth,
-            ulps,
-        )
+            args, cotangent, path, index, expected, got, truth, ulps, code
+        )  # fmt: skip
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+import manualbp
 from manualbp._rule import Rule
 from manualbp.verify import _inputs, _thresholds
 from manualbp.verify._interpreter import is_floating
@@ -29,6 +30,7 @@ class Subject:
         gives as written, one cotangent an argument.
       definition: the undecorated function, where the subject carries it; else None.
       forward_mode: whether it has a JVP rule.
+      importing: the line of Python that imports it as `rule`, or nothing.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Subject:
     backward: Callable[[tuple, Any], tuple[Any, Any]]
     definition: Callable[..., Any] | None = None
     forward_mode: bool = False
+    importing: str = ""
 
 
 def subject_of(rule: Any) -> Subject:
@@ -45,7 +48,9 @@ def subject_of(rule: Any) -> Subject:
       TypeError: it is none of them.
     """
     if isinstance(rule, Rule):
-        return _of_pair(rule.name, rule.fwd, rule.bwd)
+        subject = _of_pair(rule.name, rule.fwd, rule.bwd)
+        known = getattr(manualbp, rule.name, None) is rule
+        return replace(subject, importing=_importing("manualbp", rule.name)) if known else subject
     custom = custom_of(rule)
     if custom is not None:
         return _of_custom(custom)
@@ -115,7 +120,20 @@ def _of_rules(rule: Any, *defined: Any) -> Subject:
         functools.partial(_pull_back, rule),
         vars(rule)["__wrapped__"],
         isinstance(rule, jax.custom_jvp),
+        _importing_of(rule),
     )
+
+
+def _importing_of(rule: Any) -> str:
+    """The line that imports a function which its module names so, or a comment."""
+    module, name = getattr(rule, "__module__", None), getattr(rule, "__qualname__", "")
+    if module is None or module == "__main__" or "<" in name or "." in name:
+        return f"rule = ...  # {getattr(rule, '__name__', 'your function')}"
+    return _importing(module, name)
+
+
+def _importing(module: str, name: str) -> str:
+    return f"from {module} import {name} as rule"
 
 
 def _pull_back(function: Any, args: tuple, dy: Any) -> tuple[Any, Any]:

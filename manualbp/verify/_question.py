@@ -102,7 +102,12 @@ def _shapes(problem: Problem) -> str:
 
 
 def _text(program: Any) -> tuple:
-    return str(program), *(np.asarray(c).tobytes() for c in program.consts)
+    keys = jax.dtypes.prng_key
+    consts = [
+        jax.random.key_data(c) if jax.dtypes.issubdtype(c.dtype, keys) else c
+        for c in program.consts
+    ]
+    return str(program), *(np.asarray(c).tobytes() for c in consts)
 
 
 def _backward_passes(rule: Any) -> Iterator[Any]:
