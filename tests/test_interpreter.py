@@ -23,6 +23,10 @@ PROGRAMS = {
     "inverses": (lambda x: jnp.arcsin(x) + jnp.arctanh(x) + jnp.arccos(x), UNIT),
     "erf": (lambda x: lax.erf(x) + lax.erfc(x), X),
     "gamma": (lambda x: lax.lgamma(x) + lax.digamma(x), POSITIVE),
+    "bessel": (lambda x: lax.bessel_i0e(x) + lax.bessel_i1e(x), X),
+    "incomplete gamma": (lambda x: lax.igamma(x, 2 * x) + lax.igammac(2 * x, x), POSITIVE),
+    "remainder": (lambda x: lax.rem(x, 0 * x + 0.3) + lax.rem(-x, 0 * x + 0.7), X),
+    "zeta": (lambda x: lax.zeta(x + 1, x), POSITIVE),
     "powers": (lambda x: x**3 + x**-2 + x**2.5, POSITIVE),
     "where": (lambda x: jnp.where(x > 0, jnp.sqrt(jnp.abs(x)), -x), X),
     "clip, max, min, abs, sign": (

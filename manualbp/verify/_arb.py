@@ -4,6 +4,7 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import flint
 from flint import arb
@@ -111,9 +112,9 @@ class Arb:
             return arb(x)
         return arb(x, abs(x) * 2.0**-53)
 
-    def unary(self, name: str) -> Callable[[arb], arb]:
-        function = _UNARY.get(name)
-        if function is None:
+    def function(self, name: str, arguments: int) -> Callable[..., arb]:
+        function: Any = (_BINARY if arguments == 2 else _UNARY).get(name)
+        if function is None or arguments > 2:
             raise Unsupported(name)
         if self.ties_open and name == "sign":
             return lambda x: arb(0, 1) if x == 0 else function(x)
@@ -262,6 +263,22 @@ _UNARY = {
     "lgamma": lambda x: abs(x.gamma()).log() if _sign(x) <= 0 else x.lgamma(),
     "digamma": lambda x: x.digamma(),
     "square": lambda x: x * x,
+    "bessel_i0e": lambda x: x.bessel_i(0) * (-abs(x)).exp(),
+    "bessel_i1e": lambda x: x.bessel_i(1) * (-abs(x)).exp(),
     "floor": _rounded(lambda x: x.floor()),
     "ceil": _rounded(lambda x: x.ceil()),
+}
+
+
+def _remainder(x: arb, y: arb) -> arb:
+    quotient = x / y
+    whole = _UNARY["ceil" if _sign(quotient) < 0 else "floor"](quotient)
+    return x - y * whole
+
+
+_BINARY: dict[str, Callable[[arb, arb], arb]] = {
+    "igamma": lambda a, x: x.gamma_lower(a, regularized=1),
+    "igammac": lambda a, x: x.gamma_upper(a, regularized=1),
+    "rem": _remainder,
+    "zeta": lambda s, q: s.zeta(q),
 }

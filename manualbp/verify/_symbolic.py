@@ -436,7 +436,9 @@ class Symbolic:
 
     # Functions
 
-    def unary(self, name: str) -> Callable[[Number], Number]:
+    def function(self, name: str, arguments: int) -> Callable[..., Number]:
+        if arguments != 1:
+            raise Unsupported(name)
         if name in _FUNCTIONS:
             return lambda x: self._odd_or_even(name, x)
         function = _UNARY.get(name)
