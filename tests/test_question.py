@@ -225,6 +225,29 @@ def test_lines_that_reproduce_a_failure_do(capsys):
     assert float(capsys.readouterr().out) == example.got
 
 
+@jax.custom_batching.custom_vmap
+def scale(x, y):
+    return x * y
+
+
+@scale.def_vmap
+def _scale_batched(size, batched, x, y):
+    factor = 1.0 if all(batched) else 2.0  # wrong where one of them is not batched
+    return factor * x * y, True
+
+
+def test_batching_of_one_argument_alone_is_looked_at():
+    rule = (lambda x, y: (x * y, (x, y)), lambda xy, dy: (scale(dy, xy[1]), scale(dy, xy[0])))
+    report = check(rule, X, X, definition=lambda x, y: x * y)
+    assert report.verdict == "FAIL"
+    assert "alone differs from vmap over all" in report.evidence[-1].text
+
+
+def test_a_hundred_runs_are_the_same():
+    runs = {str(check(inner, X, level="quick", seed=3)) for _ in range(100)}
+    assert len(runs) == 1
+
+
 def test_rule_that_is_defined_again_is_judged_again():
     double = jax.custom_vjp(lambda x: 2 * x)
     double.defvjp(lambda x: (2 * x, None), lambda _, dy: (dy,))

@@ -161,6 +161,33 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator, n: int) -> Ite
     yield from _agree(text, floating_leaves(primal), rows[0][0], "value")
     scanned = problem.compiled_scan(*stacked)
     yield from _agree("scan under jit differs from vmap", vmapped, scanned)
+    if _batches_itself(problem.traced.ours.jaxpr):
+        yield from _each_alone(problem, stacked)
+
+
+# Primitives whose batching is written by hand; JAX's own are batched right, one by one and together
+_OWN_BATCHING = ("custom_vmap", "callback", "ffi_call", "pallas_call")
+
+
+def _batches_itself(jaxpr: Any) -> bool:
+    return any(name in str(jaxpr) for name in _OWN_BATCHING)
+
+
+def _each_alone(problem: Problem, stacked: list[list]) -> Iterator:
+    """vmap over each argument alone gives what it gives where the others are repeated."""
+    arrays = [*stacked[0], *stacked[1]]
+    n = len(stacked[0])
+
+    def program(*xs: Any) -> Any:
+        return problem.split(problem.traced.ours, xs[:n], xs[n:])
+
+    for k in range(len(arrays)):
+        mixed = [x if i == k else np.stack([x[0]] * len(x)) for i, x in enumerate(arrays)]
+        alone = [x if i == k else x[0] for i, x in enumerate(arrays)]
+        axes = tuple(0 if i == k else None for i in range(len(arrays)))
+        one = jax.vmap(program, in_axes=axes)(*alone)
+        text = f"vmap over input {k} alone differs from vmap over all"
+        yield from _agree(text, jax.vmap(program)(*mixed), one)
 
 
 _FACTORS = (2.0, -1.0, 2.0**-40, 2.0**40)
