@@ -30,6 +30,8 @@ from rich.progress import track
 from rich.table import Table
 
 from manualbp.verify import Spec, check
+from manualbp.verify._inputs import draw
+from manualbp.verify._problem import custom_of
 
 DOMAINS = ("real", "positive", "unit")
 SHAPES = ((3,), (2, 3), (3, 3))
@@ -58,12 +60,8 @@ def custom_rules(package: str) -> dict[str, object]:
         except BaseException:  # optional parts that are not installed, scripts that exit
             continue
         for name, value in vars(module).items():
-            function = value
-            while not isinstance(function, jax.custom_vjp | jax.custom_jvp):
-                if not callable(function) or not hasattr(function, "__wrapped__"):
-                    break
-                function = function.__wrapped__
-            else:
+            function = custom_of(value) if callable(value) else None
+            if function is not None:
                 text = f"{module_name}:{name}"
                 if id(function) not in names or len(text) < len(names[id(function)][0]):
                     names[id(function)] = (text, function)
@@ -112,14 +110,7 @@ def finite_part(function, args: tuple) -> float:
         results = jax.tree.leaves(definition(*every))
         return sum(jnp.sum(y) for y in results if jnp.issubdtype(y.dtype, jnp.floating))
 
-    points = []
-    for _ in range(4):
-        xs = []
-        for k in moved:
-            x = rng.normal(size=args[k].shape) * 2
-            x = np.abs(x) if args[k].domain == "positive" else x
-            xs.append(1 / (1 + np.exp(-x)) if args[k].domain == "unit" else x)
-        points.append(xs)
+    points = [[draw(args[k], rng, "normal") for k in moved] for _ in range(4)]
     try:
         with jax.enable_x64(True):
             found = [jax.tree.leaves(jax.value_and_grad(loss)(xs)) for xs in points]
@@ -131,9 +122,7 @@ def finite_part(function, args: tuple) -> float:
 def judge(name: str) -> dict:
     """One rule, found by its name, judged on arguments that are made for it."""
     module_name, attribute = name.split(":")
-    function = getattr(importlib.import_module(module_name), attribute)
-    while not isinstance(function, jax.custom_vjp | jax.custom_jvp):
-        function = function.__wrapped__
+    function = custom_of(getattr(importlib.import_module(module_name), attribute))
     args = arguments(function)
     if args is None:
         return {"verdict": "skipped", "found": "no arguments could be made"}

@@ -89,21 +89,19 @@ def verify_one(name: str, seed: int = 0) -> Row:
     assert definition is not None
     report = check(rule, *args, seed=seed)
     report = with_proof(report, problem_of(subject_of(rule), definition, args))
-    accuracy = _accuracy(rule, seed)
+    accuracy = _accuracy(rule, definition, seed)
     verdict = report.verdict
     if any(_halved(dtype, a) for dtype, a in accuracy.items()):
         verdict = "FAIL"
     return Row(name, report, accuracy, verdict, time.perf_counter() - start)
 
 
-def _accuracy(rule: Rule, seed: int) -> dict[str, Accuracy]:
+def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy]:
     # a draw differs from dtype to dtype: the test form has none
     args = tuple(
         Spec((), "none") if isinstance(a, Spec) and a.domain == "key" else a
         for a in CASES[base_name(rule)]
     )
-    definition = definition_of(rule)
-    assert definition is not None
     problem = problem_of(subject_of(rule), definition, args)
     return {
         dtype: sampled_accuracy(problem, rule, dtype, peer_of(rule), seed=seed) for dtype in DTYPES

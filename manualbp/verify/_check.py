@@ -16,7 +16,7 @@ from manualbp.verify._arb import is_nan, precision
 from manualbp.verify._contract import check_contract
 from manualbp.verify._inputs import STYLES, Spec, spec_of
 from manualbp.verify._interpreter import Straddles, Unsupported
-from manualbp.verify._problem import ContractBroken, Problem, Subject, subject_of
+from manualbp.verify._problem import ContractBroken, Problem, Subject, first_line, subject_of
 from manualbp.verify._proof import prove
 from manualbp.verify._question import check_argnums, examine, with_static
 from manualbp.verify._reference import definition_of
@@ -103,10 +103,11 @@ def check(
         judge = Judge(problem, args, explore, level, seed)
         if "question" not in problem.kept:
             problem.kept["question"] = examine(problem, rule)
+        reason = problem.kept["question"]
         try:
-            report = judge.undecided(problem.kept["question"]) or judge.judge()
+            report = judge.undecided(reason) if reason else judge.judge()
         except jax.errors.JaxRuntimeError as error:  # of the compiler or a device, not of a rule
-            report = judge.undecided(f"JAX raises: {str(error).splitlines()[0][:160]}")
+            report = judge.undecided(f"JAX raises: {first_line(error)}")
     if level == "full" and explore:
         report = with_proof(report, problem)
     return report if intended is None else _as_intended(report, intended)
@@ -214,10 +215,8 @@ class Judge:
         self.branches: Branches | None = None
         self.power: float | None = None
 
-    def undecided(self, reason: str) -> Any:
-        """A report for a question that has no answer, if there is a reason why."""
-        if not reason:
-            return None
+    def undecided(self, reason: str) -> Report:
+        """A report for a question that has no answer."""
         self.evidence.append(Evidence("contract", "UNDECIDED", reason))
         return self._report("UNDECIDED")
 
@@ -436,7 +435,7 @@ class Judge:
                 stack, cotangents,
             )  # fmt: skip
         except Exception as error:  # whatever differentiating the user's bwd raises
-            self._note(f"no second derivative: {str(error).splitlines()[0][:120]}")
+            self._note(f"no second derivative: {first_line(error)}")
             return None
 
     def _forward(self, stack: list, cotangents: list) -> Report | None:
@@ -554,7 +553,7 @@ class Judge:
         self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
     ) -> Report:
         # told from the whole arrays, of which a small counterexample shows too little
-        diagnosis = _diagnosis.of_finding(self.sample, comparison, leaf, index, finding)
+        diagnosis = _diagnosis.of_finding(self.sample, comparison, leaf, finding)
         first = comparison, leaf, index, finding
         if finding.verdict == "wrong":
             first = shrink(first, self.seed, smaller=self.explore)

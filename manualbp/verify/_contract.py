@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import ContractBroken, Problem, floating_leaves, mode_of
+from manualbp.verify._problem import ContractBroken, Problem, first_line, floating_leaves, mode_of
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -85,8 +85,8 @@ def _form(problem: Problem, dtype: Any) -> Iterator:
 
 
 def _raised(problem: Exception, dtype: Any) -> ContractBroken:
-    line = (str(problem).splitlines() or ["no message"])[0][:200]
-    return ContractBroken("raises", f"{type(problem).__name__} for {dtype} arguments: {line}")
+    text = f"{type(problem).__name__} for {dtype} arguments: {first_line(problem)}"
+    return ContractBroken("raises", text)
 
 
 def _same_form(what: str, got: Any, expected: Any) -> Iterator[ContractBroken | None]:

@@ -65,10 +65,8 @@ class Sample:
     def ordinary(self, leaf: int) -> np.ndarray:
         """Points of no special place, at which both gradients are finite."""
         rows = [p for p in range(self.drawn) if STYLES[p % len(STYLES)] in ("round", "normal")]
-        both = [
-            np.isfinite(x[1][leaf][rows]).reshape(len(rows), -1) for x in (self.ours, self.truth)
-        ]
-        return np.array(rows)[both[0].all(1) & both[1].all(1)]
+        got, expected = self.pulled(leaf, rows)
+        return np.array(rows)[~_any(~np.isfinite(got) | ~np.isfinite(expected))]
 
     def pulled(self, leaf: int, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """The gradient of an argument at those points: the rule's, and the definition's."""
@@ -79,17 +77,14 @@ class Sample:
         return [x[p] for x in (*self.leaves, *self.cotangents)]
 
 
-def of_finding(
-    sample: Sample, comparison: Any, leaf: int, index: tuple, finding: Any
-) -> tuple[str, ...]:
+def of_finding(sample: Sample, comparison: Any, leaf: int, finding: Any) -> tuple[str, ...]:
     """Relations between the wrong gradient and the right one, the most telling first.
 
     Args:
       sample: both programs over many points.
       comparison: exact, at the point that failed.
       leaf: which result failed there.
-      index: of the entry.
-      finding: what was found of it.
+      finding: what was found of the entry that failed.
     """
     if leaf < 0:
         return ("the forward value is wrong, before any gradient",)
@@ -105,13 +100,11 @@ def of_finding(
         return of_arrays(got, expected)
     if not np.isfinite(float(finding.got)):
         return ("NaN or infinity where the gradient is finite: a division by zero or an overflow",)
-    mostly = _wrong_mostly(sample, leaf)
-    looks = (_by_place, _everywhere) if not mostly else (_everywhere, _by_place)
-    for look in looks:
-        found = look(sample, comparison, leaf)
-        if found:
-            return found
-    return of_arrays(got, expected)
+    looks = [lambda: _everywhere(sample, comparison, leaf), lambda: _by_place(sample, leaf)]
+    if not _wrong_mostly(sample, leaf):
+        looks.reverse()
+    looks.append(lambda: of_arrays(got, expected))
+    return next(found for look in looks if (found := look()))
 
 
 def _wrong_mostly(sample: Sample, leaf: int) -> bool:
@@ -142,7 +135,7 @@ def _everywhere(sample: Sample, comparison: Any, leaf: int) -> tuple[str, ...]:
     ):
         text = relation()
         if text:
-            return (text, *_by_place(sample, comparison, leaf, sure=0.98))
+            return (text, *_by_place(sample, leaf, sure=0.98))
     return ()
 
 
@@ -275,7 +268,7 @@ def _number(i: int, of: list) -> str:
     return f" {i}" if len(of) > 1 else ""
 
 
-def _by_place(sample: Sample, comparison: Any, leaf: int, sure: float = 0.5) -> tuple[str, ...]:
+def _by_place(sample: Sample, leaf: int, sure: float = 0.5) -> tuple[str, ...]:
     """What the entries, or points, have in common at which the rule is wrong, and only those."""
     got, expected = sample.pulled(leaf)
     defined = np.isfinite(expected) & ((got != 0) | (expected != 0))  # two zeros tell nothing

@@ -185,6 +185,10 @@ def only_constants(ours: Any, truth: Any, point: Sequence[Any], leaf: int, index
         x, y = (run(p, point, rounded_constants=True)[leaf][index] for p in (ours, truth))
     except Straddles:  # a threshold that is itself a rounded constant
         return False
+    return _overlap(x, y)
+
+
+def _overlap(x: arb, y: arb) -> bool:
     return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
 
 
@@ -231,13 +235,15 @@ class Comparison:
 
     def elsewhere(self, point: Sequence[Any], leaf: int, index: tuple) -> arb:
         """The definition's exact entry at another point."""
-        at = -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
-        return run(self.problem.traced.truth, point)[at][index]
+        return run(self.problem.traced.truth, point)[self._place(leaf)][index]
+
+    def _place(self, leaf: int) -> int:
+        """Where such a leaf stands among the results of a program."""
+        return -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
 
     def spread(self, leaf: int, index: tuple) -> float:
         """How far the definition's exact entry moves when inputs move by a rounding of float64."""
-        at = -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
-        results = [float(row[at][index]) for row in self._nudged]
+        results = [float(row[self._place(leaf)][index]) for row in self._nudged]
         finite = [r for r in results if np.isfinite(r)]
         return max(finite) - min(finite) if len(finite) > 1 else 0.0
 
@@ -402,8 +408,7 @@ class Comparison:
         x, y = getattr(self._rounded, ours, None), getattr(self._rounded, theirs, None)
         if x is None or y is None:
             return False
-        a, b = x[leaf][index], y[leaf][index]
-        return bool(a.is_finite() and b.is_finite() and a.overlaps(b))
+        return _overlap(x[leaf][index], y[leaf][index])
 
     @functools.cached_property
     def _rounded(self) -> Exact | None:

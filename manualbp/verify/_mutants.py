@@ -102,6 +102,13 @@ def _numbers(x: Any) -> Any:
     return x
 
 
+def _cumulative(eqn: Any, x: np.ndarray) -> np.ndarray:
+    axis, reverse = eqn.params["axis"], not eqn.params["reverse"]
+    turned = np.flip(x, axis) if reverse else x
+    total = np.cumsum(turned, axis=axis, dtype=object)
+    return np.flip(total, axis) if reverse else total
+
+
 _TERMS = (("a term is missing", _first), ("a term is missing", _second))
 _CHANGES: dict[str, Sequence[tuple[str, Callable[..., Any]]]] = {
     "add_any": (
@@ -126,17 +133,5 @@ _CHANGES: dict[str, Sequence[tuple[str, Callable[..., Any]]]] = {
         ("one branch is taken for all", lambda eqn, which, *cases: cases[0]),
         ("one branch is taken for all", lambda eqn, which, *cases: cases[-1]),
     ),
-    "cumsum": (
-        (
-            "the order of a cumulative sum is reversed",
-            lambda eqn, x: _cumulative(eqn, x),
-        ),
-    ),
+    "cumsum": (("the order of a cumulative sum is reversed", _cumulative),),
 }
-
-
-def _cumulative(eqn: Any, x: np.ndarray) -> np.ndarray:
-    axis, reverse = eqn.params["axis"], not eqn.params["reverse"]
-    turned = np.flip(x, axis) if reverse else x
-    total = np.cumsum(turned, axis=axis, dtype=object)
-    return np.flip(total, axis) if reverse else total

@@ -223,6 +223,11 @@ class Problem:
         arrays = [np.asarray(x) for x in found]
         return [x.astype(np.float64) if is_floating(x.dtype) else x for x in arrays]
 
+    def with_specs(self, specs: Sequence[Any]) -> "Problem":
+        """The same question about arguments of other shapes."""
+        args = self.tree.unflatten(specs)
+        return Problem(self.subject, self.definition, args, self.argnums)
+
     def values_shape(self, dtype: Any = np.float64) -> Any:
         """The tree of shapes and dtypes of the definition's value."""
         dtype = np.dtype(dtype)
@@ -505,6 +510,12 @@ def _zero(x: Any) -> Any:
     if is_floating(jnp.result_type(x)):
         return jnp.zeros(jnp.shape(x), jnp.result_type(x))
     return np.zeros(jnp.shape(x), jax.dtypes.float0)
+
+
+def first_line(problem: Exception) -> str:
+    """Of an exception's message."""
+    lines = str(problem).splitlines()
+    return lines[0][:200] if lines else "no message"
 
 
 def _kind(x: Any) -> str:

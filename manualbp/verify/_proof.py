@@ -105,8 +105,7 @@ def _smaller(problem: Problem) -> Iterator[Problem]:
         tried.append(specs)
         other = problem
         if specs != problem.specs:
-            args = problem.tree.unflatten(specs)
-            other = Problem(problem.subject, problem.definition, args, problem.argnums)
+            other = problem.with_specs(specs)
             try:
                 if 0 in {x.size for x in jax.tree.leaves(other.values_shape())}:
                     continue

@@ -12,7 +12,7 @@ import numpy as np
 from manualbp._rule import Rule
 from manualbp.verify._inputs import Spec
 from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import Problem, custom_of
+from manualbp.verify._problem import Problem, custom_of, first_line
 
 
 def with_static(rule: Any, args: tuple) -> tuple:
@@ -60,7 +60,7 @@ def examine(problem: Problem, rule: Any) -> str:
     except Exception as problem_met:
         raise ValueError(
             f"check: the definition of {name} raises {type(problem_met).__name__} for arguments "
-            f"{_shapes(problem)}: {_line(problem_met)}"
+            f"{_shapes(problem)}: {first_line(problem_met)}"
         ) from problem_met
     if not any(is_floating(x.dtype) for x in jax.tree.leaves(shape)):
         raise ValueError(
@@ -86,11 +86,6 @@ def examine(problem: Problem, rule: Any) -> str:
     if _text(programs[0]) != _text(programs[1]):
         return f"the definition of {name} is not deterministic: two calls give different programs"
     return ""
-
-
-def _line(problem: Exception) -> str:
-    lines = str(problem).splitlines()
-    return lines[0][:200] if lines else "no message"
 
 
 def _shapes(problem: Problem) -> str:

@@ -65,10 +65,7 @@ def _in_smaller_shapes(failure: Failure, seed: int, tries: Iterator[int]) -> Fai
         try:
             specs = [_resized(s, sizes) for s in problem.specs]
             with jax.enable_x64(True):
-                other = Problem(
-                    problem.subject, problem.definition, problem.tree.unflatten(specs),
-                    problem.argnums,
-                )  # fmt: skip
+                other = problem.with_specs(specs)
                 shape = other.values_shape()
                 _ = other.traced
         except Exception:  # whatever the user's code raises on other shapes

@@ -157,6 +157,10 @@ def _sides(below: Any, above: Any) -> dict[str, Any]:
     return {"first smaller": below, "first larger": above}
 
 
+def _signs(below: Any, above: Any) -> dict[str, Any]:
+    return {"negative": below, "positive": above}
+
+
 # What each comparison can come to, from whether its first operand lies below or above the second
 _WAYS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "lt": lambda below, above: _answers(below),
@@ -167,8 +171,8 @@ _WAYS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "ne": lambda below, above: _answers(below | above),
     "max": _sides,
     "min": _sides,
-    "abs": lambda below, above: {"negative": below, "positive": above},
-    "sign": lambda below, above: {"negative": below, "positive": above},
+    "abs": _signs,
+    "sign": _signs,
     "clamp": lambda below, above: {
         "below": below,
         "above": above,

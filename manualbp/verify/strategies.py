@@ -5,9 +5,9 @@ structure, and the points on and beside every comparison that a function makes. 
 towards simple values.
 
 >>> from hypothesis import find
->>> find(arrays((2, 2), domain="definite"), lambda a: a[0, 1] != 0)
-array([[1., 1.],
-       [1., 2.]], dtype=float32)
+>>> a = find(arrays((2, 2), domain="definite"), lambda a: a[0, 1] != 0)
+>>> bool(np.linalg.det(a) > 0)
+True
 """
 
 import functools
@@ -134,8 +134,9 @@ def arrays(shape: Any, dtype: Any = "float32", domain: str = "real") -> Arrays:
 
     Example:
       >>> from hypothesis import find
-      >>> find(arrays((3,), domain="simplex"), lambda p: p[0] == 0.5)
-      array([0.5 , 0.25, 0.25], dtype=float32)
+      >>> p = find(arrays((3,), domain="simplex"), lambda p: p[0] == 0.5)
+      >>> float(p.sum())
+      1.0
     """
     dtype = _floating("arrays", dtype)
     if domain not in _DOMAINS:
@@ -162,8 +163,9 @@ def ties(shape: tuple[int, ...], dtype: Any = "float32", values: int = 3) -> Arr
 
     Example:
       >>> from hypothesis import find
-      >>> find(ties((3,)), lambda x: x[0] > x[1])
-      array([1., 0., 0.], dtype=float32)
+      >>> x = find(ties((3,), values=2), lambda x: x[0] > x[1])
+      >>> bool(x[2] in x[:2])
+      True
     """
     dtype = _floating("ties", dtype)
     pool = st.lists(floats_of(dtype), min_size=1, max_size=values)
@@ -242,8 +244,9 @@ def repeated_indices(
 
     Example:
       >>> from hypothesis import find
-      >>> find(repeated_indices((2,), 9), lambda x: x[0] > 1)
-      array([2, 2], dtype=int32)
+      >>> x = find(repeated_indices((2,), 9), lambda x: x[0] > 1)
+      >>> bool(x[0] == x[1])
+      True
     """
     x = draw(integers(shape, below, dtype))
     if x.size > 1:
@@ -263,8 +266,9 @@ def cotangents(value: Any) -> SearchStrategy[Any]:
 
     Example:
       >>> from hypothesis import find
-      >>> find(cotangents(np.zeros(2, np.float32)), lambda dy: dy[0] < 0)
-      array([-1.,  1.], dtype=float32)
+      >>> dy = find(cotangents(np.zeros(2, np.float32)), lambda dy: dy[0] < 0)
+      >>> dy.shape, dy.dtype.name
+      ((2,), 'float32')
     """
     simple = st.sampled_from((1.0, 2.0, -1.0, -2.0, 3.0, 0.0))
     number = simple | st.integers(-64, 64).map(lambda n: n / 8)
@@ -290,8 +294,9 @@ def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
 
     Example:
       >>> from hypothesis import find
-      >>> find(arguments(Spec((2,)), Spec((), "integers", below=9)), lambda a: a[1] > 3)
-      (array([0., 0.], dtype=float32), array(4, dtype=int32))
+      >>> x, i = find(arguments(Spec((2,)), Spec((), "integers", below=9)), lambda a: a[1] > 3)
+      >>> x.shape, 3 < int(i) < 9
+      ((2,), True)
     """
 
     def of_leaf(spec: Any) -> SearchStrategy[Any]:
@@ -328,8 +333,9 @@ def threshold_points(function: Any, *specs: Any) -> SearchStrategy[tuple]:
 
     Example:
       >>> from hypothesis import find
-      >>> find(threshold_points(lambda x: jnp.clip(x, -1, 2), Spec()), lambda a: a[0] > 1)
-      (array(2.),)
+      >>> x, = find(threshold_points(lambda x: jnp.clip(x, -1, 2), Spec()), lambda a: a[0] > 1)
+      >>> bool(abs(x - 2) < 1e-6)
+      True
     """
 
     def points() -> SearchStrategy[tuple]:
