@@ -9,7 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manualbp import activations, initializers, layers, losses, networks
+    from manualbp import (
+        activations,
+        initializers,
+        layers,
+        losses,
+        networks,
+        saving,
+        schedules,
+        training,
+    )
     from manualbp._rule import Rule, chain, elementwise, sum_to
     from manualbp.activations import (
         absolute,
@@ -48,6 +57,13 @@ if TYPE_CHECKING:
         squared_error,
     )
     from manualbp.networks import Network, mlp, with_loss
+    from manualbp.training import (
+        Optimizer,
+        TrainingError,
+        evaluate,
+        gradient_descent,
+        train,
+    )
 
     RULES: tuple[Rule, ...]
 
@@ -57,7 +73,9 @@ __all__ = [
     "RULES",
     "Dense",
     "Network",
+    "Optimizer",
     "Rule",
+    "TrainingError",
     "absolute",
     "activations",
     "binary_cross_entropy",
@@ -69,8 +87,10 @@ __all__ = [
     "dense_without_bias",
     "elementwise",
     "elu",
+    "evaluate",
     "gaussian_nll",
     "generalized_relu",
+    "gradient_descent",
     "half_squared_error",
     "heaviside",
     "identity",
@@ -90,6 +110,8 @@ __all__ = [
     "prelu",
     "randomized_relu",
     "relu",
+    "saving",
+    "schedules",
     "sigmoid",
     "sigmoid_binary_cross_entropy",
     "silu",
@@ -101,12 +123,24 @@ __all__ = [
     "sum_to",
     "swish",
     "tanh",
+    "train",
+    "training",
     "with_loss",
 ]
 
 # Where a name is looked for. JAX is imported with the first of them that somebody asks for, so
 # that `import manualbp`, which starting pytest does where this is installed, stays cheap.
-_MODULES = ("_rule", "activations", "losses", "layers", "networks", "initializers")
+_MODULES = (
+    "_rule",
+    "activations",
+    "losses",
+    "layers",
+    "networks",
+    "initializers",
+    "training",
+    "schedules",
+    "saving",
+)
 
 if not TYPE_CHECKING:  # it would hide misspelt names from a type checker
 

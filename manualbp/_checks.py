@@ -163,7 +163,12 @@ def random_key(rule: str, key: Any) -> None:
     raise TypeError(f"{rule}: expected a key, got {brief(key)}: make one with jax.random.key(0)")
 
 
-def finite_leaves(rule: str, argument: str, tree: Any) -> None:
+def finite_leaves(
+    rule: str,
+    argument: str,
+    tree: Any,
+    remedy: str = "lower the learning rate, or start again from the last finite state",
+) -> None:
     """All concrete floating leaves of the tree are finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not is_concrete(leaf) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
@@ -171,8 +176,7 @@ def finite_leaves(rule: str, argument: str, tree: Any) -> None:
         if not np.isfinite(np.asarray(leaf, dtype=np.float64)).all():
             raise ValueError(
                 f"{rule}: expected finite {argument}, got NaN or infinity in "
-                f"{argument}{jax.tree_util.keystr(path)}: lower the learning rate, or start "
-                "again from the last finite state"
+                f"{argument}{jax.tree_util.keystr(path)}: {remedy}"
             )
 
 

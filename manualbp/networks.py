@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from manualbp import activations, layers, losses
 from manualbp._checks import brief, finite_leaves, floating, is_concrete, numbers, random_key
@@ -183,48 +184,50 @@ class Network:
         Raises:
           ValueError, TypeError: naming the argument, what was expected, and the remedy.
         """
-        loss, x, y = self._checked(x, y, reduction)
+        _check_reduction("loss_and_grad", reduction)
+        x, y = self._examples("loss_and_grad", x, y)
         if check:
             finite_leaves("loss_and_grad", "params", params)
-            if loss.validate is not None and is_concrete(params):
-                shape = jax.eval_shape(self.rule.fwd, self._with_draws(params, key), x)[0]
-                # only the target's values are looked at: the prediction is not computed for it
-                loss.validate(jnp.full(shape.shape, 0.5, shape.dtype), y)
+            if is_concrete(params):
+                self._validate(params, x, y, key)
         return _loss_and_grad(self, params, x, y, key, reduction)
 
-    def _checked(self, x: Any, y: Any, reduction: str) -> tuple[Rule, jax.Array, jax.Array]:
-        """The loss and the minibatch as arrays, once shapes and names are known to fit."""
+    def _examples(self, caller: str, x: Any, y: Any) -> tuple[jax.Array, jax.Array]:
+        """The examples as arrays, once shapes are known to fit."""
         if self.loss is None:
             raise ValueError(
-                "loss_and_grad: expected a network with a loss, got none: mlp(..., loss=...)"
+                f"{caller}: expected a network with a loss, got none: mlp(..., loss=...)"
             )
-        if reduction not in ("mean", "sum"):
-            raise ValueError(
-                f"loss_and_grad: expected reduction 'mean' or 'sum', got {reduction!r}"
-            )
-        x = floating("loss_and_grad", "x", x)
+        x = floating(caller, "x", x)
         if x.ndim != 2 or x.shape[-1] != self.widths[0]:
             raise ValueError(
-                f"loss_and_grad: expected x of shape (examples, {self.widths[0]}), got {x.shape}: "
+                f"{caller}: expected x of shape (examples, {self.widths[0]}), got {x.shape}: "
                 "put one example a row"
             )
         if x.shape[0] == 0:
             raise ValueError(
-                "loss_and_grad: expected at least one example, got an empty batch: "
+                f"{caller}: expected at least one example, got an empty batch: "
                 "skip it, its mean loss does not exist"
             )
         if y is None:
             raise TypeError(
-                "loss_and_grad: expected y with one target an example, got None: pass targets"
+                f"{caller}: expected y with one target an example, got None: pass targets"
             )
-        numbers("loss_and_grad", "y", y)
+        numbers(caller, "y", y)
         y = jnp.asarray(y)
         if y.ndim == 0 or y.shape[0] != x.shape[0]:
             raise ValueError(
-                f"loss_and_grad: expected y with {x.shape[0]} examples to match x, "
-                f"got shape {y.shape}"
+                f"{caller}: expected y with {x.shape[0]} examples to match x, got shape {y.shape}"
             )
-        return self.loss, x, y
+        return x, y
+
+    def _validate(self, params: Any, x: jax.Array, y: jax.Array, key: jax.Array | None) -> None:
+        """Whether the loss takes these targets: their shape, dtype and values."""
+        assert self.loss is not None
+        prediction, _ = jax.eval_shape(self.rule.fwd, self._with_draws(params, key), x)
+        if self.loss.validate is not None:
+            # only the target's values are looked at: the prediction is not computed for it
+            self.loss.validate(jnp.full(prediction.shape, 0.5, prediction.dtype), y)
 
     def _with_draws(self, params: Any, key: jax.Array | None) -> Any:
         """The parameters, with a key of its own in the place of each randomised activation."""
@@ -241,15 +244,49 @@ class Network:
 
 @functools.partial(jax.jit, static_argnames=("network", "reduction"))
 def _loss_and_grad(network, params, x, y, key, reduction):
-    """One forward and one backward pass; the gradient is contracted over the batch once."""
-    rule = with_loss(network.rule, for_each_example(network.loss))
-    per_example, saved = rule.fwd(network._with_draws(params, key), x, y)
     weight = 1 / x.shape[0] if reduction == "mean" else 1.0
-    dparams, _, _ = rule.bwd(saved, jnp.full_like(per_example, weight))
+    return weighted_loss_and_grad(network, params, x, y, key, weight)
+
+
+def weighted_loss_and_grad(
+    network: Network, params: Any, x: jax.Array, y: jax.Array, key: Any, weights: Any
+) -> tuple[jax.Array, Any]:
+    """The sum of the examples' losses, each times its weight, and its gradient in params.
+
+    One forward and one backward pass, the gradient contracted over the batch once; nothing is
+    checked. `loss_and_grad` with equal weights; 0 leaves an example out.
+
+    Args:
+      network: with a loss.
+      params: as its `init` gives them.
+      x: inputs, shape (examples, inputs).
+      y: targets, first axis the examples.
+      key: for randomised activations, or None.
+      weights: of the examples, shape (examples,), or one number for all.
+
+    Returns:
+      The weighted sum of losses, a scalar, and a gradient of the tree of params.
+    """
+    assert network.loss is not None
+    rule = with_loss(network.rule, for_each_example(network.loss))
+    losses, saved = rule.fwd(network._with_draws(params, key), x, y)
+    wide = wide_dtype(losses.dtype)
+    if not np.ndim(weights):  # one number: the sum is multiplied, not each loss
+        total, dy = jnp.sum(losses, dtype=wide) * weights, jnp.full_like(losses, weights)
+    else:
+        # a loss of each output has more axes
+        dy = weights.astype(losses.dtype).reshape(-1, *(1,) * (losses.ndim - 1))
+        dy = jnp.broadcast_to(dy, losses.shape)
+        total = jnp.sum(losses.astype(wide) * dy.astype(wide))
+    dparams, _, _ = rule.bwd(saved, dy)
     for i in network.randomized:
         dparams = (*dparams[:i], (), *dparams[i + 1 :])
-    total = jnp.sum(per_example, dtype=wide_dtype(per_example.dtype))
-    return (total * weight).astype(per_example.dtype), dparams
+    return total.astype(losses.dtype), dparams
+
+
+def _check_reduction(caller: str, reduction: str) -> None:
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{caller}: expected reduction 'mean' or 'sum', got {reduction!r}")
 
 
 def mlp(
