@@ -328,18 +328,20 @@ def _accumulate(plan: _Plan, state: State, gradient: Any, count: Any, last: Any)
     return jax.lax.cond(due, update, lambda s: s._replace(sums=(sums, seen)), state)
 
 
-def _one_batch(plan: _Plan, state: State, x: Any, y: Any, count: Any) -> tuple[State, jax.Array]:
+def _one_batch(
+    plan: _Plan, state: State, key: Any, x: Any, y: Any, count: Any
+) -> tuple[State, jax.Array]:
     """The gradient of a batch by hand, and what it does to the state."""
     network = plan.network
-    key = None
+    draws = None
     if network.randomized:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31), state.step)
+        draws = jax.random.fold_in(jax.random.fold_in(key, 2**31), state.step)
     summed = plan.accumulates or plan.reduction == "sum"
     weights: Any = 1.0 if summed else 1 / plan.batch_size
     if plan.points % plan.batch_size and plan.order != "sample":
         share = 1.0 if summed else 1 / count.astype(wide_dtype(x.dtype))
         weights = jnp.where(jnp.arange(plan.batch_size) < count, share, 0)
-    loss, gradient = weighted_loss_and_grad(network, state.params, x, y, key, weights)
+    loss, gradient = weighted_loss_and_grad(network, state.params, x, y, draws, weights)
     loss = loss.astype(wide_dtype(loss.dtype))
     if summed:
         loss = loss / count.astype(loss.dtype)
@@ -351,14 +353,21 @@ def _one_batch(plan: _Plan, state: State, x: Any, y: Any, count: Any) -> tuple[S
     return state._replace(position=state.position + 1, step=state.step + 1), loss
 
 
+def _run(plan: _Plan, state: State, x: Any, y: Any, stop: int) -> tuple[State, jax.Array]:
+    """The state after the batches until `stop`, and their losses."""
+    # the key stays as it is, and would be wrapped anew
+    rest, seen = _compiled(plan, state._replace(key=None), state.key, x, y, np.int32(stop))
+    return rest._replace(key=state.key), seen
+
+
 @functools.partial(jax.jit, static_argnames=("plan",), donate_argnames=("state",))
-def _run(plan, state, x, y, stop):
+def _compiled(plan, state, key, x, y, stop):
     """Batches of the epoch until `stop`, or until a loss is not finite.
 
     A while loop and no scan over all batches: whole epochs, parts of them and resumed ones are the
     same compiled program, with the same rounding, and it ends where going on is useless.
     """
-    indices, counts = batches(state.key, state.epoch, plan.points, plan.batch_size, plan.order)
+    indices, counts = batches(key, state.epoch, plan.points, plan.batch_size, plan.order)
     nothing = jnp.zeros(plan.batches, wide_dtype(x.dtype))
 
     def going(carry):
@@ -369,7 +378,7 @@ def _run(plan, state, x, y, stop):
         state, seen, _ = carry
         rows, at = indices[state.position], state.position
         inputs, targets = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
-        state, loss = _one_batch(plan, state, inputs, targets, counts[at])
+        state, loss = _one_batch(plan, state, key, inputs, targets, counts[at])
         return state, seen.at[at].set(loss), loss
 
     state, seen, _ = jax.lax.while_loop(going, body, (state, nothing, nothing[0]))
@@ -489,9 +498,7 @@ class _End(NamedTuple):
 def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance):
     """The loop of `train`, with everything checked."""
     start, seconds = time.perf_counter(), 0.0
-    state, _ = jax.block_until_ready(
-        _run(plan, state, x, y, jnp.int32(0))
-    )  # compiles, does nothing
+    state, _ = jax.block_until_ready(_run(plan, state, x, y, 0))  # compiles, does nothing
     compilation = time.perf_counter() - start
     log = _Log(compilation)
     done, total, epoch = int(state.position), int(state.step), int(state.epoch)
@@ -512,8 +519,8 @@ def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance)
         if end.steps is not None:
             until = min(until, done + end.steps - total)
         start = time.perf_counter()
-        state, seen = _run(plan, state, x, y, jnp.int32(until))
-        seen = np.asarray(seen)[done:until]  # waits for the end of the loop
+        state, found_losses = _run(plan, state, x, y, until)
+        seen = np.asarray(found_losses)[done:until]  # waits for the end of the loop
         took = time.perf_counter() - start
         seconds += took
         bad = np.flatnonzero(~np.isfinite(seen))
@@ -618,7 +625,7 @@ def _before(plan: _Plan, kept: State, x: Any, y: Any, bad: int) -> State:
     state = jax.tree.map(jnp.array, kept)
     while int(state.step) < bad - 1:
         ahead = int(state.position) + bad - 1 - int(state.step)
-        state, _ = _run(plan, state, x, y, jnp.int32(min(plan.batches, ahead)))
+        state, _ = _run(plan, state, x, y, min(plan.batches, ahead))
     return state
 
 
