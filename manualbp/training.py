@@ -109,10 +109,10 @@ class State(NamedTuple):
     params: Any
     optimizer: Any
     sums: Any
-    key: jax.Array
-    epoch: jax.Array
-    position: jax.Array
-    step: jax.Array
+    key: Any
+    epoch: Any
+    position: Any
+    step: Any
 
 
 class History(NamedTuple):
