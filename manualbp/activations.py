@@ -152,7 +152,9 @@ def _rectify(name: str) -> tuple[Any, Any]:
 
     def bwd(saved, dy):
         slope, z = saved
-        dslope = sum_to(widen(dy) * jnp.minimum(widen(z), 0), slope.shape)
+        # selected last: as a sum of dy min(0, z) XLA would write min(0, z) out, an array a layer
+        own = jnp.where(z > 0, 0, widen(dy) * widen(z))
+        dslope = sum_to(own, slope.shape)
         return dslope.astype(slope.dtype), jnp.where(z > 0, dy, dy * align(slope, z.ndim))
 
     return fwd, bwd
@@ -346,13 +348,17 @@ def _learnable_swish_fwd(beta, z):
 
 
 def _learnable_swish_bwd(saved, dy):
-    beta, z = saved
-    g, x = widen(dy), widen(z)
-    u = align(widen(beta), x.ndim) * x
-    h, s = _half_decay(u)
-    root = _finite(x) * h * s  # x^2 alone overflows where sigma' has long vanished
-    dbeta = (g * root) * root
-    dz = g * _swish_slope(u)
+    # each computed anew: what fwd and they have in common XLA would keep, two more arrays a layer
+    beta, z = jax.lax.optimization_barrier(saved)
+    g = widen(dy)
+    dz = g * _swish_slope(align(widen(beta), z.ndim) * widen(z))
+
+    beta, z = jax.lax.optimization_barrier((beta, z))
+    x = widen(z)
+    h, s = _half_decay(align(widen(beta), x.ndim) * x)
+    root = x * h * s  # x^2 alone overflows where sigma' has long vanished
+    # selected last: as a sum of products XLA would write the factors out
+    dbeta = jnp.where(jnp.isinf(x), 0, (g * root) * root)
     return sum_to(dbeta, beta.shape).astype(beta.dtype), dz.astype(z.dtype)
 
 
