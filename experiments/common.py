@@ -31,7 +31,6 @@ plt.rcParams.update(
         "figure.dpi": 100,
         "font.size": 10,
         "grid.alpha": 0.3,
-        "savefig.metadata": {"Software": None},  # the same bytes whatever the version
     }
 )
 
@@ -69,7 +68,7 @@ def keep(out: Path, name: str, figure: Any, numbers: Mapping[str, Any]) -> None:
     if figure is not None:
         picture = out / "pictures" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(picture)
+        figure.savefig(picture, metadata={"Software": None})  # the same bytes in any version
         plt.close(figure)
         written.append(picture)
     results = out / "results" / f"{name}.json"
