@@ -7,7 +7,7 @@ are a[i] = g([a[i-1] 1] Theta[i]), Theta = [w; b]. Two classes have the logistic
 cross-entropy, three classes (with neutral) softmax and cross-entropy.
 
     python experiments/text_classification.py
-    python experiments/text_classification.py --reviews 8000 --hidden 32
+    python experiments/text_classification.py --reviews 6000 --hidden 32
 
 Look at: the words' weights have the right signs, and "not" has hardly any, as its effect depends on
 the word after it: the linear model of words is wrong where there is a negation. Pairs help, a
@@ -84,7 +84,7 @@ def grams(words, pairs):
     return words + [f"{a} {b}" for a, b in itertools.pairwise(words)] if pairs else words
 
 
-def vocabulary(texts, pairs, least=10):
+def vocabulary(texts, pairs, least=5):
     """What occurs so often in the training texts, sorted."""
     found, counts = np.unique(
         [g for words in texts for g in grams(words, pairs)], return_counts=True
@@ -238,7 +238,7 @@ def picture(two, three, weights, weights_three, from_starts):
 
 
 def main():
-    parser = options(__doc__, reviews=4000, hidden=16, epochs=25)
+    parser = options(__doc__, reviews=2000, hidden=16, epochs=40)
     args = parser.parse_args()
     at_least(parser, args, reviews=300, hidden=2, epochs=1)
     two, weights = four_models(args.seed, args.reviews, args.hidden, args.epochs, classes=2)
