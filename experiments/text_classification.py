@@ -9,9 +9,9 @@ cross-entropy, three classes (with neutral) softmax and cross-entropy.
     python experiments/text_classification.py
     python experiments/text_classification.py --reviews 6000 --hidden 32
 
-Look at: the words' weights have the right signs, and "not" has hardly any, as its effect depends on
-the word after it: the linear model of words is wrong where there is a negation. Pairs help, a
-hidden layer more. From Theta = 0 (note 003: "not 0") hidden units stay equal for ever, and with
+Look at: the weights of praise and blame have the right signs, but no weight of "not" is right, as
+its effect depends on the word after it: the linear model of words fails at negations. Pairs help,
+a hidden layer more. From Theta = 0 (note 003: "not 0") hidden units stay equal for ever, and with
 tanh they do not even move.
 """
 
