@@ -6,7 +6,6 @@ What is on disk is whole at every moment: a new state takes the old one's place 
 import contextlib
 import os
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,12 @@ def save(path: str | Path, state: Any) -> None:
     path = Path(path)
     arrays = {name: _plain(leaf) for name, leaf in _leaves(state)}
     if path.suffix != ".npz":
-        with _folder(path) as manager:
-            manager.save(1 + (manager.latest_step() or 0), args=_orbax().args.StandardSave(arrays))
+        orbax = _orbax()
+        try:
+            with _folder(path) as manager:
+                manager.save(1 + (manager.latest_step() or 0), args=orbax.args.StandardSave(arrays))
+        except ValueError as e:  # what Orbax makes of a full disk
+            raise OSError(f"Orbax: {str(e)[:200]}") from None
         return
     # beside it, so that taking its place is one step of the file system
     new = path.with_name(f".{path.name}.new")
@@ -63,21 +66,42 @@ def load(path: str | Path, like: Any) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"load: expected a state at {path}, got nothing: look at the path")
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (ValueError, EOFError, zipfile.BadZipFile, KeyError):
-            raise ValueError(
-                f"load: expected a state at {path}, got a file that is none: look at the path"
-            ) from None
+        arrays = _from_file(path)
+    elif path.is_dir():
+        arrays = _from_folder(path)
     else:
-        with _folder(path) as manager:
-            if manager.latest_step() is None:
-                raise ValueError(f"load: expected a state in {path}, got a folder without one")
-            arrays = manager.restore(manager.latest_step(), args=_orbax().args.StandardRestore())
+        raise ValueError(
+            f"load: expected a state at {path}, got a file without .npz: look at the path"
+        )
     _same("load", {name: (a.shape, a.dtype) for name, a in arrays.items()}, like)
     leaves = [_typed(arrays[name], leaf) for name, leaf in _leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                return dict(found)
+        except Exception:  # each broken byte has its own
+            raise ValueError(
+                f"load: expected a state at {path}, got a file that is none or broken: look at the "
+                "path, or take another state"
+            ) from None
+
+
+def _from_folder(path: Path) -> dict[str, Any]:
+    orbax = _orbax()
+    try:
+        with _folder(path) as manager:
+            if manager.latest_step() is not None:
+                return manager.restore(manager.latest_step(), args=orbax.args.StandardRestore())
+    except Exception:
+        raise ValueError(
+            f"load: expected a state in {path}, got one that is broken: move its newest folder "
+            "away, or take another state"
+        ) from None
+    raise ValueError(f"load: expected a state in {path}, got a folder without one")
 
 
 def fits(caller: str, state: Any, like: Any) -> None:
@@ -112,7 +136,8 @@ def _said(name: str, array: Any) -> str:
     if array is None:
         return f"no {name}"
     shape, dtype = array if isinstance(array, tuple) else (array.shape, array.dtype)
-    return f"{name} of {dtype} of shape {shape}"
+    # of the dtypes of parameters, the one that a file has as bits
+    return f"{name} of {'bfloat16' if dtype == np.uint16 else dtype} of shape {shape}"
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -140,7 +165,8 @@ def _typed(a: Any, like: Any) -> Any:
     a = np.asarray(a)
     if _is_key(like):
         return jax.random.wrap_key_data(a, impl=jax.random.key_impl(like))
-    return a.view(like.dtype) if a.dtype != like.dtype else a
+    dtype = np.asarray(like).dtype
+    return a.view(dtype) if a.dtype != dtype else a
 
 
 def _orbax() -> Any:
@@ -174,7 +200,8 @@ class Keeper:
             raise FileNotFoundError(
                 f"train: expected the folder {self.path.parent} to save in, got none: make it first"
             )
-        if self.path.exists() and not same:
+        empty = self.path.is_dir() and not any(self.path.iterdir())
+        if self.path.exists() and not (same or empty):
             raise FileExistsError(
                 f"train: expected nothing at {self.path}, got a state that would be lost: "
                 f"resume={str(path)!r}, or remove it"
@@ -195,6 +222,6 @@ class Keeper:
                 warnings.warn(
                     f"train: could not save to {self.path}: {e.strerror or e}; what was there "
                     "still is, and training goes on",
-                    stacklevel=2,
+                    stacklevel=4,
                 )
             self.failed = True

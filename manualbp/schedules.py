@@ -1,7 +1,6 @@
 """Schedules of learning rates, eta(t): functions of the number t of updates so far, from 0.
 
-`gradient_descent` takes any such function; Optax's schedules are of this form, and two of these
-are Optax's own.
+`gradient_descent` takes any such function, Optax's schedules too; Optax's optimisers take these.
 """
 
 from collections.abc import Callable
@@ -31,7 +30,7 @@ def constant(rate: float) -> Schedule:
 
 
 def step(rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """The rate times factor^floor(t / every); Optax's exponential_decay with a staircase.
+    """The rate times factor^floor(t / every).
 
     Args:
       rate: at first, positive.
@@ -43,7 +42,6 @@ def step(rate: float, every: int, factor: float = 0.1) -> Schedule:
 
     Raises:
       ValueError: one of them is out of range.
-      ImportError: Optax is not installed.
 
     Example:
       >>> eta = step(0.4, every=10, factor=0.5)
@@ -52,7 +50,8 @@ def step(rate: float, every: int, factor: float = 0.1) -> Schedule:
     """
     rate, every = positive("step", "rate", rate), _updates("step", "every", every)
     factor = in_range("step", "factor", factor, lambda f: 0 < f <= 1, "in (0, 1]")
-    return _optax("step").exponential_decay(rate, every, factor, staircase=True)
+    # whole numbers: t times the rounded 1 / every, which XLA makes of t / every, may fall short
+    return lambda t: rate * jnp.power(factor, _real(jnp.asarray(t) // every))
 
 
 def inverse_time(rate: float, half_after: int = 1) -> Schedule:
@@ -77,11 +76,11 @@ def inverse_time(rate: float, half_after: int = 1) -> Schedule:
     """
     rate = positive("inverse_time", "rate", rate)
     half_after = _updates("inverse_time", "half_after", half_after)
-    return lambda t: rate / (1 + jnp.asarray(t, jnp.float32) / half_after)
+    return lambda t: rate / (1 + _real(t) / half_after)
 
 
 def cosine(rate: float, updates: int, last: float = 0.0) -> Schedule:
-    """From the rate down to a last one along half a cosine (Loshchilov, Hutter 2017); Optax's.
+    """From the rate down to a last one along half a cosine (Loshchilov, Hutter 2017).
 
     Args:
       rate: at first, positive.
@@ -93,7 +92,6 @@ def cosine(rate: float, updates: int, last: float = 0.0) -> Schedule:
 
     Raises:
       ValueError: one of them is out of range.
-      ImportError: Optax is not installed.
 
     Example:
       >>> eta = cosine(0.5, 100)
@@ -102,7 +100,9 @@ def cosine(rate: float, updates: int, last: float = 0.0) -> Schedule:
     """
     rate, updates = positive("cosine", "rate", rate), _updates("cosine", "updates", updates)
     last = in_range("cosine", "last", last, lambda v: 0 <= v <= rate, f"from 0 to {rate}")
-    return _optax("cosine").cosine_decay_schedule(rate, updates, alpha=last / rate)
+    return lambda t: (
+        last + (rate - last) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(_real(t) / updates, 1)))
+    )
 
 
 def _updates(name: str, argument: str, value: Any) -> int:
@@ -111,12 +111,6 @@ def _updates(name: str, argument: str, value: Any) -> int:
     return int(whole)
 
 
-def _optax(name: str) -> Any:
-    """Optax, where it is installed."""
-    try:
-        import optax
-    except ImportError:
-        raise ImportError(
-            f"{name}: expected Optax, which is not installed: pip install 'manualbp[train]'"
-        ) from None
-    return optax
+def _real(t: Any) -> Any:
+    """A number of updates in floating point, of JAX's own width."""
+    return jnp.asarray(t, jnp.result_type(float))

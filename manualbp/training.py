@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp import losses, saving
-from manualbp._checks import brief, finite_leaves, positive, random_key
+from manualbp._checks import brief, finite_leaves, in_range, positive, random_key
 from manualbp._rule import Rule, wide_dtype
 from manualbp.networks import Network, _check_reduction, weighted_loss_and_grad
 
@@ -56,7 +56,7 @@ def gradient_descent(learning_rate: float | Callable[[Any], Any]) -> Optimizer:
       The optimiser. Its state is that number for a schedule, empty for a constant.
 
     Raises:
-      ValueError: the rate, or the schedule's first, is not positive and finite.
+      ValueError: the rate is not positive and finite, or the schedule's first is negative or none.
 
     Example:
       >>> init, update = gradient_descent(0.1)
@@ -68,11 +68,15 @@ def gradient_descent(learning_rate: float | Callable[[Any], Any]) -> Optimizer:
         return _constant_descent(positive("gradient_descent", "learning_rate", learning_rate))
 
     schedule = learning_rate
-    first = np.asarray(schedule(0))
-    if first.ndim or not (np.isfinite(first) and first > 0):
+    first = schedule(0)
+    try:  # 0 is where a warm-up begins
+        ok = np.ndim(first) == 0 and 0 <= float(first) < math.inf
+    except (TypeError, ValueError):
+        ok = False
+    if not ok:
         raise ValueError(
-            "gradient_descent: expected a schedule that starts with a positive finite number, got "
-            f"{brief(first if first.ndim else first.item())}: give eta(t) for t = 0, 1, ..."
+            "gradient_descent: expected a schedule that starts with a finite number of 0 or more, "
+            f"got {brief(first)}: give eta(t) for t = 0, 1, ..."
         )
 
     def update(gradient, count, params=None):
@@ -222,17 +226,22 @@ def evaluate(
     Raises:
       TypeError, ValueError: naming the argument, what was expected, and the remedy.
     """
-    x, y = network._examples("evaluate", *_pair("evaluate", "data", data))
+    x, y = _examples("evaluate", network, "data", data)
     network._validate(params, x, y, None)
-    found = _evaluate(network, _named(network, metrics), params, x, y)
+    found = _evaluate(network, _named("evaluate", network, metrics), params, x, y)
     return {name: float(value) for name, value in found.items()}
 
 
-def _named(network: Network, metrics: Mapping[str, Metric] | None) -> tuple:
+def _named(caller: str, network: Network, metrics: Mapping[str, Metric] | None) -> tuple:
     """Metrics as a hashable value, with the accuracy where none are asked for."""
     if metrics is None:
         right = accuracy_of(network.loss) if network.loss is not None else None
         metrics = {} if right is None else {"accuracy": right}
+    if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
+        raise TypeError(
+            f"{caller}: expected metrics of functions by name, got {brief(metrics)}: pass "
+            "{'name': function of (predictions, targets)}"
+        )
     return tuple(metrics.items())
 
 
@@ -290,19 +299,20 @@ def batches(
     Example:
       >>> indices, counts = batches(jax.random.key(0), 0, 5, 2, "sequential")
       >>> indices.tolist(), counts.tolist()
-      ([[0, 1], [2, 3], [4, 0]], [2, 2, 1])
+      ([[0, 1], [2, 3], [4, 4]], [2, 2, 1])
     """
     rows = -(-points // batch_size)
     key = jax.random.fold_in(key, epoch)
     if order == "sample":
         indices = jax.random.randint(key, (rows, batch_size), 0, points)
-        return indices, jnp.full(rows, batch_size)
+        return indices, jnp.full(rows, batch_size, jnp.int32)
     every = jnp.arange(points)
     if order == "shuffle":
         every = jax.random.permutation(key, every)
-    # padding repeats examples of this epoch, whose weight is 0
-    indices = jnp.resize(every, (rows, batch_size))
-    return indices, jnp.minimum(batch_size, points - batch_size * jnp.arange(rows))
+    # padding repeats the last example, with weight 0: of another batch it could be NaN
+    indices = jnp.pad(every, (0, rows * batch_size - points), mode="edge")
+    counts = jnp.minimum(batch_size, points - batch_size * jnp.arange(rows, dtype=jnp.int32))
+    return indices.reshape(rows, batch_size), counts
 
 
 def _apply(plan: _Plan, state: State, gradient: Any) -> State:
@@ -315,17 +325,24 @@ def _apply(plan: _Plan, state: State, gradient: Any) -> State:
 def _accumulate(plan: _Plan, state: State, gradient: Any, count: Any, last: Any) -> State:
     """Add to the accumulators; every so many examples, and at the end of the data, update."""
     sums, seen = state.sums
-    sums = jax.tree.map(lambda s, g: s + g.astype(s.dtype), sums, gradient)
+    sums = jax.tree.map(lambda s, g: s + _times(g, count), sums, gradient)
     seen = seen + count
 
     def update(state):
-        weight = 1 / seen if plan.reduction == "mean" else 1.0
-        whole = jax.tree.map(lambda s, g: (s * weight).astype(g.dtype), sums, gradient)
-        state = _apply(plan, state, whole)
+        def whole(s, g):
+            return (s / seen.astype(s.dtype) if plan.reduction == "mean" else s).astype(g.dtype)
+
+        state = _apply(plan, state, jax.tree.map(whole, sums, gradient))
         return state._replace(sums=(jax.tree.map(jnp.zeros_like, sums), jnp.zeros_like(seen)))
 
     due = (seen >= plan.update_every) | last
     return jax.lax.cond(due, update, lambda s: s._replace(sums=(sums, seen)), state)
+
+
+def _times(gradient: Any, count: Any) -> Any:
+    """The sum over a batch from its mean, in the dtype of accumulators."""
+    wide = wide_dtype(gradient.dtype)
+    return gradient.astype(wide) * count.astype(wide)
 
 
 def _one_batch(
@@ -336,20 +353,20 @@ def _one_batch(
     draws = None
     if network.randomized:
         draws = jax.random.fold_in(jax.random.fold_in(key, 2**31), state.step)
-    summed = plan.accumulates or plan.reduction == "sum"
-    weights: Any = 1.0 if summed else 1 / plan.batch_size
+    # the mean also where a sum is wanted: float16 would overflow in the sum of a large batch
+    weights: Any = 1 / plan.batch_size
     if plan.points % plan.batch_size and plan.order != "sample":
-        share = 1.0 if summed else 1 / count.astype(wide_dtype(x.dtype))
-        weights = jnp.where(jnp.arange(plan.batch_size) < count, share, 0)
+        share = 1 / count.astype(wide_dtype(x.dtype))
+        weights = jnp.where(jnp.arange(plan.batch_size, dtype=count.dtype) < count, share, 0)
     loss, gradient = weighted_loss_and_grad(network, state.params, x, y, draws, weights)
-    loss = loss.astype(wide_dtype(loss.dtype))
-    if summed:
-        loss = loss / count.astype(loss.dtype)
     if plan.accumulates:
         last = state.position + 1 == plan.batches
         state = _accumulate(plan, state, gradient, count, last)
     else:
+        if plan.reduction == "sum":
+            gradient = jax.tree.map(lambda g: _times(g, count).astype(g.dtype), gradient)
         state = _apply(plan, state, gradient)
+    loss = loss.astype(wide_dtype(loss.dtype))
     return state._replace(position=state.position + 1, step=state.step + 1), loss
 
 
@@ -383,9 +400,8 @@ def _compiled(plan, state, key, x, y, stop):
 
     state, seen, _ = jax.lax.while_loop(going, body, (state, nothing, nothing[0]))
     ended = state.position == plan.batches
-    return state._replace(
-        epoch=state.epoch + ended, position=jnp.where(ended, 0, state.position)
-    ), seen
+    epoch = jnp.where(ended, state.epoch + 1, state.epoch)
+    return state._replace(epoch=epoch, position=jnp.where(ended, 0, state.position)), seen
 
 
 def train(
@@ -433,9 +449,9 @@ def train(
       tolerance: a loss is lower if it falls by more than this.
       key: of jax.random, for the initialisation, the order and the draws; key(0) if not given.
       params: to start from; drawn by `network.init` in the dtype of x if not given.
-      resume: a state, or the file of one, to go on from, bit for bit.
+      resume: a state, or the file of one, to go on from, bit for bit, with its own params and key.
       save: where to keep the state: a file that ends in .npz, or a folder (needs orbax-checkpoint).
-        Written about every second and at the end; what was there is replaced only when the new is
+        Written every few seconds and at the end; what was there is replaced only when the new is
         complete.
       on_epoch: called after every epoch with its number, from 1, and the parameters (NumPy).
       progress: a progress bar on stderr; if not given, where that is a terminal and rich is there.
@@ -451,11 +467,11 @@ def train(
       >>> import manualbp as bp
       >>> x = jnp.linspace(-1, 1, 64)[:, None]
       >>> network = bp.mlp((1, 16, 1), activation=bp.tanh, loss=bp.squared_error)
-      >>> result = train(network, (x, x**2), gradient_descent(0.1), epochs=200)
+      >>> result = train(network, (x, x**2), gradient_descent(0.1), epochs=500)
       >>> bool(result.history.loss[-1] < 0.01)
       True
     """
-    x, y = network._examples("train", *_pair("train", "data", data))
+    x, y = _examples("train", network, "data", data)
     finite_leaves("train", "x", x, "remove such examples, or fill them")
     _check_reduction("train", reduction)
     plan = _Plan(
@@ -468,15 +484,21 @@ def train(
         _count("epochs", epochs),
         _count("steps", steps),
         _count("patience", patience),
-        _tolerance(tolerance),
+        in_range("train", "tolerance", tolerance, lambda v: v >= 0, "a finite number of 0 or more"),
     )
     fresh = _start(plan, x, key, params)
     state = fresh if resume is None else _resumed(plan, fresh, resume)
     network._validate(state.params, x, y, None)
     if held_out is not None:
-        held_out = network._examples("train", *_pair("train", "held_out", held_out))
+        held_out = _examples("train", network, "held_out", held_out)
         network._validate(state.params, *held_out, None)
-    named = _named(network, metrics)
+    elif metrics is not None:
+        raise ValueError("train: expected held_out for metrics, got none: pass held_out=(x, y)")
+    named = _named("train", network, metrics)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(
+            f"train: expected on_epoch to be a function of (epoch, params), got {brief(on_epoch)}"
+        )
 
     def look(params):
         return _evaluate(network, named, params, *held_out) if held_out is not None else {}
@@ -502,8 +524,9 @@ def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance)
     compilation = time.perf_counter() - start
     log = _Log(compilation)
     done, total, epoch = int(state.position), int(state.step), int(state.epoch)
-    kept = _on_host(state)  # the last state that is known to be good, and may be gone back to
-    kept_at = time.perf_counter()
+    # the last state whose loss is known to be finite, and a newer one of which that is not known
+    kept = newer = _on_host(state)
+    kept_at, pause = time.perf_counter(), _SECONDS
     at_once, best, waited = _FIRST_STEPS, math.inf, 0
     stopped = None
     while stopped is None:
@@ -523,11 +546,19 @@ def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance)
         seen = np.asarray(found_losses)[done:until]  # waits for the end of the loop
         took = time.perf_counter() - start
         seconds += took
+        if newer is not kept and np.isfinite(seen[0]):
+            kept, start = newer, time.perf_counter()
+            keeper.save(kept)
+            kept_at = time.perf_counter()
+            pause = max(_SECONDS, 9 * (kept_at - start))  # at most a tenth of the time for saving
         bad = np.flatnonzero(~np.isfinite(seen))
         if bad.size:
             log.steps.append(seen[: bad[0] + 1])
-            good = _before(plan, kept, x, y, total + int(bad[0]))
-            raise _not_finite(plan, good, seen[bad[0]], total + int(bad[0]), log, keeper)
+            bad_step = total + int(bad[0])
+            good = _before(plan, kept, x, y, bad_step)
+            raise _not_finite(
+                plan, good, f"a finite loss, got {seen[bad[0]]}", bad_step, log, keeper
+            )
         log.steps.append(seen)
         total += until - done
         at_once = max(1, min(4 * at_once, int((until - done) * _SECONDS / max(took, 1e-6))))
@@ -543,10 +574,13 @@ def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance)
             best, waited = (latest, 0) if latest < best - end.tolerance else (best, waited + 1)
             if end.patience is not None and waited >= end.patience:
                 stopped = "patience"
-        if time.perf_counter() - kept_at >= _SECONDS:
-            kept = _on_host(state)
-            keeper.save(kept)
-            kept_at = time.perf_counter()
+        if newer is kept and time.perf_counter() - kept_at >= pause:
+            newer = _on_host(state)
+    if log.steps and not _finite(state.params):
+        good = _before(plan, kept, x, y, total)
+        raise _not_finite(
+            plan, good, "finite parameters, got NaN or infinity", total - 1, log, keeper
+        )
     return _ended(state, log, stopped, keeper)
 
 
@@ -601,13 +635,13 @@ def _ended(state: State, log: _Log, stopped: str, keeper: saving.Keeper) -> Resu
     return result
 
 
-def _not_finite(plan, good, loss, step, log, keeper) -> TrainingError:
+def _not_finite(plan, good, what, step, log, keeper) -> TrainingError:
     """The error that says at which step, with the last good state, saved."""
     result = Result(good, log.history(), "not finite")
     epoch, batch = divmod(step, plan.batches)
     message = (
-        f"train: expected a finite loss, got {loss} at step {step} (batch {batch} of epoch "
-        f"{epoch}, from 0): lower the learning rate, or look at these examples"
+        f"train: expected {what} at step {step} (batch {batch} of epoch {epoch}, from 0): lower "
+        "the learning rate, or look at these examples"
     )
     try:
         keeper.save(_on_host(good), last=True)
@@ -622,11 +656,16 @@ def _not_finite(plan, good, loss, step, log, keeper) -> TrainingError:
 
 def _before(plan: _Plan, kept: State, x: Any, y: Any, bad: int) -> State:
     """The state in which the last finite loss was found: the batches since `kept`, run again."""
-    state = jax.tree.map(jnp.array, kept)
+    state = _copy(kept)
     while int(state.step) < bad - 1:
         ahead = int(state.position) + bad - 1 - int(state.step)
         state, _ = _run(plan, state, x, y, min(plan.batches, ahead))
     return state
+
+
+def _finite(tree: Any) -> bool:
+    """Whether every number is."""
+    return all(np.isfinite(np.asarray(a, np.float64)).all() for a in jax.tree.leaves(tree))
 
 
 def _on_host(tree: Any) -> Any:
@@ -635,19 +674,26 @@ def _on_host(tree: Any) -> Any:
     return jax.tree.map(lambda a: jnp.array(a) if is_key(a) else np.array(a), tree)
 
 
-def _pair(caller: str, argument: str, data: Any) -> tuple[Any, Any]:
+def _examples(caller: str, network: Any, argument: str, data: Any) -> tuple[Any, Any]:
     """Inputs and targets."""
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"{caller}: expected a network, got {brief(network)}: make one with manualbp.mlp(...)"
+        )
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(
             f"{caller}: expected {argument} of inputs and targets, got {brief(data)}: pass (x, y)"
         )
-    return data[0], data[1]
+    return network._examples(caller, data[0], data[1])
 
 
 def _optimizer(given: Any) -> Optimizer:
     """An (init, update) pair, hashable as compilation wants it."""
-    if isinstance(given, tuple) and len(given) == 2 and all(map(callable, given)):
-        return Optimizer(*given)
+    pair: Any = given
+    if not isinstance(given, tuple):  # such as Optax's MultiSteps
+        pair = getattr(given, "init", None), getattr(given, "update", None)
+    if len(pair) == 2 and all(map(callable, pair)):
+        return Optimizer(*pair)
     raise TypeError(
         f"train: expected an optimizer, a pair (init, update), got {brief(given)}: pass "
         "manualbp.gradient_descent(0.1), or one of Optax"
@@ -674,12 +720,6 @@ def _count(argument: str, value: Any) -> int | None:
             f"train: expected {argument} to be a positive whole number, got {brief(value)}"
         )
     return found
-
-
-def _tolerance(value: Any) -> float:
-    if not (isinstance(value, int | float) and 0 <= value < math.inf):
-        raise ValueError(f"train: expected a tolerance of 0 or more, got {brief(value)}")
-    return float(value)
 
 
 def _sizes(points: int, batch_size: Any, update_every: Any) -> tuple[int, int]:
@@ -715,15 +755,26 @@ def _start(plan: _Plan, x: jax.Array, key: Any, params: Any) -> State:
         params = plan.network.init(for_params, x.dtype)
     else:
         finite_leaves("train", "params", params)
-        params = jax.tree.map(jnp.array, params)  # a copy: its own buffers are donated
+        tree = jax.tree.structure(jax.eval_shape(lambda: plan.network.init(key, x.dtype)))
+        if jax.tree.structure(params) != tree:
+            raise ValueError(
+                f"train: expected params of the tree that the network's init gives, {tree}, got "
+                f"{jax.tree.structure(params)}: start from network.init(key)"
+            )
+        params = _copy(params)
     sums: Any = ()
     if plan.accumulates:
         wide = lambda p: jnp.zeros(p.shape, wide_dtype(p.dtype))  # noqa: E731
         sums = (jax.tree.map(wide, params), jnp.zeros((), jnp.int32))
     zero = jnp.int32(0)
     own = plan.optimizer.init(params)
-    # copies: what is donated must not be there twice, which zeros of an optimiser may be
-    return jax.tree.map(jnp.array, State(params, own, sums, for_order, zero, zero, zero))
+    # zeros of an optimiser may be there twice, which donation does not allow
+    return _copy(State(params, own, sums, for_order, zero, zero, zero))
+
+
+def _copy(tree: Any) -> Any:
+    """Arrays that may be donated, of dtypes of their own: no Python number's, which could widen."""
+    return jax.tree.map(lambda a: jnp.array(a, dtype=jnp.asarray(a).dtype), tree)
 
 
 def _resumed(plan: _Plan, fresh: State, resume: Any) -> State:
@@ -743,22 +794,26 @@ def _resumed(plan: _Plan, fresh: State, resume: Any) -> State:
             f"train: expected a state within the {plan.batches} batches of an epoch, got one at "
             f"batch {int(state.position)}: resume with the same data and batch_size"
         )
-    return jax.tree.map(jnp.array, state)
+    # of the classes that this optimiser has, where only these differ
+    return _copy(jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed; a second one raises KeyboardInterrupt as ever."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may look at signals
+    before = signal.getsignal(signal.SIGINT)
+    # only the main thread may look at signals; what a shell runs in the background ignores this one
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before in (signal.SIG_IGN, None):
+        yield lambda: False
         return
 
     def note(number, frame):
         pressed.append(number)
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield lambda: bool(pressed)
     finally:
@@ -769,16 +824,19 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def _bar(wanted: bool | None, epochs: int | None, steps: int | None, plan: _Plan) -> Iterator:
     """A function of the steps done, which moves a progress bar where one is wanted."""
     if wanted is None:
-        wanted = sys.stderr.isatty()
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        wanted = False
+        wanted = sys.stderr is not None and sys.stderr.isatty()
+    if wanted:
+        try:
+            from rich.console import Console
+            from rich.progress import Progress
+        except ImportError:
+            wanted = False
     if not wanted:
         yield lambda done: None
         return
     ends = [n for n in (epochs and epochs * plan.batches, steps) if n is not None]
-    with Progress(console=Console(stderr=True), transient=True) as shown:
+    # what is printed in between goes where it should go, also where that is a file
+    console, alike = Console(stderr=True), sys.stdout.isatty()
+    with Progress(console=console, transient=True, redirect_stdout=alike) as shown:
         task = shown.add_task("train", total=min(ends))
         yield lambda done: shown.update(task, completed=done)
