@@ -67,11 +67,11 @@ def noise(trained, params, data, sizes, draws, seed):
     x, y = (jnp.asarray(v) for v in data)
     points = len(x)
 
-    def of_weights(weights, x=x, y=y):
+    def of_weights(params, x, y, weights):
         return flat(weighted_loss_and_grad(trained, params, x, y, None, weights)[1])
 
-    one = jax.jit(jax.vmap(lambda x, y: of_weights(1.0, x[None], y[None])))
-    single = np.asarray(one(x, y), np.float64)
+    one = jax.jit(jax.vmap(lambda p, x, y: of_weights(p, x[None], y[None], 1.0), (None, 0, 0)))
+    single = np.asarray(one(params, x, y), np.float64)
     mean = single.mean(axis=0)
     trace = float(np.mean(np.sum((single - mean) ** 2, axis=1)))
     generator = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def noise(trained, params, data, sizes, draws, seed):
             row[f"{name}, measured"] = float(off.mean())
             row[f"{name}, error"] = float(off.std(ddof=1) / np.sqrt(draws))
         # of the last batch drawn: one backward pass for all its examples gives the same
-        direct = np.asarray(whole(jnp.array(shares[-1], np.float32)))
+        direct = np.asarray(whole(params, x, y, jnp.array(shares[-1], np.float32)))
         row["one pass - mean of singles"] = float(np.abs(direct - found[-1]).max())
         rows.append(row)
     return {"gradient norm squared": float(mean @ mean), "trace": trace, "rows": rows}
@@ -161,7 +161,7 @@ def draw_orders(ax, runs):
 
 
 def main():
-    parser = options(__doc__, epochs=40, draws=400, rate=0.1)
+    parser = options(__doc__, epochs=20, draws=400, rate=0.1)
     chosen = parser.parse_args()
     for name, least, most in (("seed", 0, 2**31 - 1), ("epochs", 1, 1000), ("draws", 2, 10**4)):
         if not least <= getattr(chosen, name) <= most:

@@ -14,6 +14,8 @@ minimum of the regression by the noise of its single examples, and falling ones 
 the digits that noise vanishes with the loss, and to fall costs progress.
 """
 
+import functools
+
 import jax
 import numpy as np
 from common import keep, options, show
@@ -38,6 +40,7 @@ def digits(seed):
     return (x[HELD_OUT:], y[HELD_OUT:]), (x[:HELD_OUT], y[:HELD_OUT])
 
 
+@functools.cache  # two networks made alike are compiled twice
 def network():
     # leaky, because ReLU's units die at a rate too big, and then the loss stands still instead
     return bp.mlp((64, 32, 10), activation=bp.leaky_relu(0.1))
