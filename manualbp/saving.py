@@ -6,6 +6,7 @@ What is on disk is whole at every moment: a new state takes the old one's place 
 import contextlib
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ def save(path: str | Path, state: Any) -> None:
     new = path.with_name(f".{path.name}.new")
     try:
         with open(new, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            # np.savez takes some names for itself; that of NumPy 2.1 leaves the archive open on errors
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, array, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)

@@ -107,7 +107,6 @@ WAYS = {
     "one by one, update after 4": {"batch_size": 1, "update_every": 4},
     "4 by 4, update after 8": {"batch_size": 4, "update_every": 8},
     "2 by 2, update at the end": {"batch_size": 2, "update_every": 10, "reduction": "sum"},
-    "drawn, update at the end": {"batch_size": 4, "update_every": "all", "order": "sample"},
 }
 
 
