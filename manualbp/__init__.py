@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manualbp import (
         activations,
+        fused,
         initializers,
         layers,
         losses,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         swish,
         tanh,
     )
+    from manualbp.fused import linear_softmax_cross_entropy
     from manualbp.layers import Dense, dense, dense_augmented, dense_without_bias
     from manualbp.losses import (
         binary_cross_entropy,
@@ -97,6 +99,7 @@ __all__ = [
     "elementwise",
     "elu",
     "evaluate",
+    "fused",
     "gaussian_nll",
     "generalized_relu",
     "gradient_descent",
@@ -109,6 +112,7 @@ __all__ = [
     "layers",
     "leaky_relu",
     "learnable_swish",
+    "linear_softmax_cross_entropy",
     "log_softmax",
     "logistic_loss",
     "logsumexp",
@@ -149,6 +153,7 @@ _MODULES = (
     "activations",
     "losses",
     "layers",
+    "fused",
     "networks",
     "initializers",
     "per_example",

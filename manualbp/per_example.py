@@ -320,9 +320,9 @@ def _checked(
     if not isinstance(network, Network):
         raise TypeError(f"{caller}: expected a network, got {brief(network)}: make one with mlp()")
     _check_forms(caller, network.rule)
-    x, y = network._examples(caller, x, y)
     if key is not None:
         random_key(caller, key)
+    x, y = network._examples(caller, x, y)
     if check:
         finite_leaves(caller, "params", params)
         if is_concrete(params):
@@ -357,7 +357,7 @@ def _backward(network: Network, params: Any, x: Array, y: Array, key: Any) -> An
 
 def _walk(rule: Rule, saved: Any, dy: Array) -> tuple[Any, Array]:
     """The layers of a rule, and the cotangent of its input."""
-    if not rule.parts:
+    if not rule.parts or not _has_parameters(rule):
         return _Layer(rule, saved, dy), rule.bwd(saved, dy)[-1]
     found = []
     for part, residuals in zip(reversed(rule.parts), reversed(saved), strict=True):
