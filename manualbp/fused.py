@@ -16,12 +16,21 @@ again in the backward pass).
 
 import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from manualbp._checks import Array, brief, floating, integer_labels, labels_below, same_dtype
+from manualbp._checks import (
+    Array,
+    brief,
+    floating,
+    integer_labels,
+    is_concrete,
+    labels_below,
+    same_dtype,
+)
 from manualbp._rule import Rule, named, no_cotangent, wide_dtype, widen
 from manualbp.activations import _sigmoid, _softplus
 from manualbp.layers import _matmul, _rows
@@ -31,64 +40,59 @@ from manualbp.layers import _matmul, _rows
 _LOGITS, _FEWEST = 2**21, 64
 
 
-def linear_softmax_cross_entropy(
-    chunk: int | None = None, reduction: Literal["none", "mean", "sum"] = "none"
-) -> Rule:
+def linear_softmax_cross_entropy(chunk: int | None = None, ignore: int | None = None) -> Rule:
     """softmax_cross_entropy_with_integer_labels of h @ w + b, without the logits of the batch.
 
     Arguments of the rule are `(h, w, b, labels)`: h of shape (..., features), w (features,
-    classes), b (classes,), integer labels of shape (...).
+    classes), b (classes,), integer labels of shape (...). One loss an example, as every loss of
+    this library; the backward pass makes the logits again, one product more.
 
     Args:
-      chunk: how many classes are held at a time, or with a reduction how many examples; it need
-        not divide their number. None: some two million logits.
-      reduction: "none" gives one loss an example, as every loss of this library: any cotangent
-        goes back, and the logits are made again for it, one product more. "mean" and "sum"
-        (over all examples) give one number, and its gradient already in the forward pass.
+      chunk: how many classes are held at a time, which need not divide their number. None: some
+        two million logits.
+      ignore: a label whose examples have loss 0 and gradient 0, such as -100; None: there is none.
 
     Returns:
       A rule of (h, w, b, labels).
 
     Raises:
-      ValueError: the chunk is no positive integer, or there is no such reduction.
+      ValueError: the chunk is no positive integer, or the label to ignore is none.
 
-    >>> loss = linear_softmax_cross_entropy(chunk=2, reduction="mean")
-    >>> labels = jnp.array([0, 2])
-    >>> print(loss(jnp.ones((2, 4)), jnp.zeros((4, 3)), jnp.zeros(3), labels))
-    1.0986123
+    >>> loss = linear_softmax_cross_entropy(chunk=2)
+    >>> print(loss(jnp.ones((2, 4)), jnp.zeros((4, 3)), jnp.zeros(3), jnp.array([0, 2])))
+    [1.0986123 1.0986123]
     """
     name = "linear_softmax_cross_entropy"
-    if chunk is not None:
-        chunk = _positive_integer(name, chunk)
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(
-            f"{name}: expected reduction 'none', 'mean' or 'sum', got {brief(reduction)}"
-        )
-    fwd, bwd = (
-        _by_classes(name, chunk) if reduction == "none" else _by_examples(name, chunk, reduction)
-    )
+    if chunk is not None and _integer(name, "chunk", chunk) < 1:
+        raise ValueError(f"{name}: expected chunk to be a positive integer, got {chunk}")
+    if ignore is not None:
+        ignore = _integer(name, "ignore", ignore)
+
+    def validate(h, w, b, labels):
+        if is_concrete(labels) and ignore is not None:
+            labels = np.asarray(labels)
+            labels = labels[labels != ignore]
+        labels_below(name, labels, (jnp.shape(b) or (0,))[-1])
+
     return Rule(
-        named(name, chunk=chunk, reduction=reduction),  # type: ignore[arg-type]
-        fwd,
-        bwd,
+        named(name, chunk=chunk, ignore=ignore),  # type: ignore[arg-type]
+        *_by_classes(name, chunk, ignore),
         tex=r"\log \sum_j e^{z_j} - z_c, \; z = h w + b, \quad dz_i = p_i, \; "
         r"dz_c = -\sum_{j \ne c} p_j, \; dh = dz\,w^T, \; dw = h^T dz, \; db = \sum dz",
         source="note 004, 'Multiclass cross-entropy loss'; arXiv:1805.02867; arXiv:2411.09009",
-        saves="the arguments, and two numbers an example"
-        if reduction == "none"
-        else "the gradients of h, w and b",
-        validate=lambda h, w, b, labels: labels_below(name, labels, (jnp.shape(b) or (0,))[-1]),
+        saves="the arguments, and two numbers an example: the label's logit, and log sum exp of "
+        "the others",
+        validate=validate,
     )
 
 
-def _positive_integer(name: str, chunk: Any) -> int:
+def _integer(name: str, argument: str, value: Any) -> int:
     try:
-        found = 0 if isinstance(chunk, bool) else operator.index(chunk)
+        if not isinstance(value, bool):
+            return operator.index(value)
     except TypeError:
-        found = 0
-    if found < 1:
-        raise ValueError(f"{name}: expected chunk to be a positive integer, got {brief(chunk)}")
-    return found
+        pass
+    raise ValueError(f"{name}: expected {argument} to be an integer, got {brief(value)}")
 
 
 def _over(size: int, chunk: int, step: Callable[[Any, int, Any], Any], carry: Any) -> Any:
@@ -142,21 +146,18 @@ def _slope(z: Array, own: Array, others: Array, q: Array) -> Array:
     return q[:, None] * jnp.where(own, -1, jnp.exp(lowered))
 
 
-def _known(labels: Array, classes: int, x: Array) -> Array:
-    """x, and NaN where no class has the label."""
-    return jnp.where((labels >= 0) & (labels < classes), x, jnp.nan)
-
-
-# One loss an example: chunks of classes
-
-
-def _by_classes(name: str, chunk: int | None) -> tuple[Callable, Callable]:
+def _by_classes(name: str, chunk: int | None, ignore: int | None) -> tuple[Callable, Callable]:
     def chunk_of(n, classes):
         return min(classes, chunk or max(_FEWEST, _LOGITS // max(n, 1)))
 
     def logits(h, w, b, start, length):
         own_w = widen(_take(w, start, length, 1))
         return _matmul(h, own_w) + widen(_take(b, start, length, 0))[None, :], own_w
+
+    def known(labels, classes, x):
+        """x, 0 for the label to ignore, and NaN where no class has the label."""
+        x = jnp.where((labels >= 0) & (labels < classes), x, jnp.nan)
+        return x if ignore is None else jnp.where(labels == ignore, 0, x)
 
     def fwd(h, w, b, labels):
         rows, w, b, flat = _checked(name, h, w, b, labels)
@@ -176,7 +177,7 @@ def _by_classes(name: str, chunk: int | None) -> tuple[Callable, Callable]:
         start = jnp.full(n, jnp.finfo(wide).min, wide), jnp.zeros(n, wide), jnp.zeros(n, wide)
         top, total, own_z = _over(w.shape[1], chunk_of(n, w.shape[1]), step, start)
         others = top + jnp.log(total)
-        loss = _known(flat, w.shape[1], _softplus(others - own_z))
+        loss = known(flat, w.shape[1], _softplus(others - own_z))
         shape = jnp.shape(labels)
         return loss.reshape(shape).astype(w.dtype), (h, w, b, labels, others, own_z)
 
@@ -184,7 +185,7 @@ def _by_classes(name: str, chunk: int | None) -> tuple[Callable, Callable]:
         h, w, b, labels, others, own_z = saved
         rows, _, _, flat = _checked(name, h, w, b, labels)
         n, classes = rows.shape[0], w.shape[1]
-        q = _known(flat, classes, widen(dy).reshape(-1) * _sigmoid(others - own_z))
+        q = known(flat, classes, widen(dy).reshape(-1) * _sigmoid(others - own_z))
 
         def step(start, length, carry):
             dh, dw, db = carry
@@ -196,53 +197,5 @@ def _by_classes(name: str, chunk: int | None) -> tuple[Callable, Callable]:
         start = jnp.zeros(rows.shape, q.dtype), jnp.zeros_like(w), jnp.zeros_like(b)
         dh, dw, db = _over(classes, chunk_of(n, classes), step, start)
         return dh.reshape(jnp.shape(h)).astype(w.dtype), dw, db, no_cotangent(labels)
-
-    return fwd, bwd
-
-
-# One number: chunks of examples, and the gradient in the forward pass
-
-
-def _by_examples(name: str, chunk: int | None, reduction: str) -> tuple[Callable, Callable]:
-    def fwd(h, w, b, labels):
-        rows, w, b, flat = _checked(name, h, w, b, labels)
-        (n, _), classes, wide = rows.shape, w.shape[1], wide_dtype(rows.dtype)
-        if n == 0 and reduction == "mean":
-            raise ValueError(f"{name}: expected at least one example, got h of shape {h.shape}")
-        weight = 1 / n if reduction == "mean" else 1.0
-        wide_w, wide_b = widen(w), widen(b)
-
-        def step(start, length, carry):
-            loss, dh, dw, db = carry
-            own_rows, own_labels = _take(rows, start, length, 0), _take(flat, start, length, 0)
-            z = _matmul(own_rows, wide_w) + wide_b[None, :]
-            own = _own(own_labels, 0, classes)
-            masked = jnp.where(own, -jnp.inf, z)
-            top = jax.lax.stop_gradient(_largest(masked))
-            others = top + jnp.log(jnp.sum(jnp.exp(masked - top[:, None]), axis=1))
-            t = others - jnp.sum(jnp.where(own, z, 0), axis=1)
-            each = _known(own_labels, classes, _softplus(t))
-            q = _known(own_labels, classes, weight * _sigmoid(t))
-            dz = _slope(z, own, others, q)
-            return (
-                loss + weight * jnp.sum(each),
-                _put(dh, _matmul(dz, wide_w.T), start, 0),
-                dw + _matmul(own_rows.T, dz),
-                db + jnp.sum(dz, axis=0),
-            )
-
-        start = (
-            jnp.zeros((), wide), jnp.zeros_like(rows), jnp.zeros_like(wide_w),
-            jnp.zeros_like(wide_b),
-        )  # fmt: skip
-        length = min(max(n, 1), chunk or max(_FEWEST, _LOGITS // classes))
-        loss, dh, dw, db = _over(n, length, step, start)
-        gradients = dh.reshape(h.shape), dw.astype(w.dtype), db.astype(w.dtype)
-        return loss.astype(w.dtype), (gradients, labels)
-
-    def bwd(saved, dy):
-        gradients, labels = saved
-        scaled = ((widen(dy) * widen(g)).astype(g.dtype) for g in gradients)
-        return *scaled, no_cotangent(labels)
 
     return fwd, bwd

@@ -62,11 +62,11 @@ def negative_log_likelihood(log_probabilities, labels):
     return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
 
 
-def linear_softmax_cross_entropy(chunk=None, reduction="none"):
-    reduce = {"none": lambda x: x, "mean": jnp.mean, "sum": jnp.sum}[reduction]
-
+def linear_softmax_cross_entropy(chunk=None, ignore=None):
     def definition(h, w, b, labels):
         logits = dense_without_bias(w, h) + b
-        return reduce(softmax_cross_entropy_with_integer_labels(logits, labels))
+        kept = labels != ignore
+        loss = softmax_cross_entropy_with_integer_labels(logits, jnp.where(kept, labels, 0))
+        return jnp.where(kept, loss, 0)
 
     return definition
