@@ -124,7 +124,8 @@ def _checked(name: str, h: Any, w: Any, b: Any, labels: Any) -> tuple[Array, ...
             f"{name}: expected h (..., features), w (features, classes) and b (classes,), got h "
             f"{h.shape}, w {w.shape} and b {b.shape}: one row an example, one column a class"
         )
-    labels = integer_labels(name, labels, jax.ShapeDtypeStruct((*h.shape[:-1], *b.shape), h.dtype))
+    logits: Any = jax.ShapeDtypeStruct((*h.shape[:-1], *b.shape), h.dtype)
+    labels = integer_labels(name, labels, logits)
     return _rows(h), w, b, labels.reshape(-1)
 
 

@@ -390,7 +390,10 @@ def _grads(network, params, x, y, key):
 
 @functools.partial(jax.jit, static_argnames=("network", "per_layer", "mean", "noisy"))
 def _clipped(network, params, x, y, clip_norm, key, sigma, per_layer, mean, noisy):
-    draws, noise = (None, None) if key is None else jax.random.split(key)
+    draws: Any = None
+    noise: Any = None
+    if key is not None:
+        draws, noise = jax.random.split(key)
     tree = _backward(network, params, x, y, draws)
     squared = jax.tree.leaves(_map(_squared, tree))
     weight = 1 / x.shape[0] if mean else 1.0
@@ -399,10 +402,10 @@ def _clipped(network, params, x, y, clip_norm, key, sigma, per_layer, mean, nois
     bound = clip_norm / math.sqrt(len(norms))
     # bound / max(norm, bound): 1 within it, 0 at infinity, NaN for NaN, and nothing divided by 0
     scales = [weight * (bound / jnp.maximum(norm, bound)) for norm in norms]
-    scales = iter(scales if per_layer else scales * len(squared))
+    of_layer = iter(scales if per_layer else scales * len(squared))
 
     def summed(layer):
-        scale = next(scales).reshape(-1, *(1,) * (layer.dy.ndim - 1))
+        scale = next(of_layer).reshape(-1, *(1,) * (layer.dy.ndim - 1))
         return layer.gradient((widen(layer.dy) * scale).astype(layer.dy.dtype))
 
     grads = _map(summed, tree)

@@ -35,11 +35,14 @@ def test_the_judge_passes_it(chunk):
     assert report.verdict == "PASS", report
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 3, 4, 10, CLASSES, 20])
-@pytest.mark.parametrize("leading", [(7,), (), (2, 3), (0,), (1, 0)])
+@pytest.mark.parametrize(
+    ("chunk", "leading"),
+    [
+        *((chunk, (7,)) for chunk in (None, 1, 3, 4, 10, CLASSES, 20)),
+        *((3, leading) for leading in ((), (2, 3), (0,), (1, 0))),
+    ],
+)
 def test_every_chunk_gives_the_gradients_of_the_definition_for_any_cotangent(chunk, leading):
-    if leading in ((), (1, 0)) and chunk != 3:
-        pytest.skip("one chunk is enough for these")
     with jax.enable_x64(True):
         args = arguments(*leading)
         found = jax.jit(lambda *a: value_and_gradients(fused(chunk), *a))(*args)
@@ -75,8 +78,9 @@ def test_ignored_labels_and_labels_of_no_class():
         y, (dh, dw, db) = value_and_gradients(loss, h, w, b, labels, dy)
         wanted = value_and_gradients(fused(3), h[kept], w, b, labels[kept], dy[kept])
         assert_trees_close((y[kept], (dh[kept], dw, db)), wanted, 13)
-        assert not np.any(y[[1, 4]])
-        assert not np.any(dh[[1, 4]])
+        ignored = np.array([1, 4])
+        assert not np.any(y[ignored])
+        assert not np.any(dh[ignored])
         for bad in (-1, CLASSES):
             labels[2] = bad
             message = rf"^linear_softmax_cross_entropy: expected labels in 0\.\.10, got {bad}: "
@@ -89,14 +93,15 @@ def test_ignored_labels_and_labels_of_no_class():
 
 
 @pytest.mark.parametrize("lead", [20.0, 80.0, -200.0])
-def test_sure_examples_keep_every_digit(lead):
+def test_sure_examples_keep_their_digits(lead):
     """Where the label leads by so much, 1 - p and the loss are e^-lead, not 0."""
+    tolerance = 1e-7 * abs(lead)  # the rounding of the lead itself
     h, w, b = np.zeros((1, 1), np.float32), np.zeros((1, 3), np.float32), np.zeros(3, np.float32)
     b[1] = lead
     y, (_, _, db) = value_and_gradients(fused(2), h, w, b, np.array([1]), np.ones(1, np.float32))
     others = 2 * np.exp(-lead)
-    np.testing.assert_allclose(y, [np.log1p(others)], rtol=1e-6)
-    np.testing.assert_allclose(db[1], -others / (1 + others), rtol=1e-6)
+    np.testing.assert_allclose(y, [np.log1p(others)], rtol=tolerance)
+    np.testing.assert_allclose(db[1], -others / (1 + others), rtol=tolerance)
 
 
 def test_classes_that_cannot_occur():
@@ -110,7 +115,7 @@ def test_classes_that_cannot_occur():
         fewer = np.searchsorted(left, labels)
         wanted = value_and_gradients(fused(3), h, w[:, left], b[left], fewer, dy)
         assert_trees_close((y, (dh, dw[:, left], db[left])), wanted, 13)
-        assert not np.any(dw[:, [0, 1, 5]])
+        assert not np.any(np.asarray(dw)[:, [0, 1, 5]])
         b[7] = np.inf
         assert np.all(fused(2)(h, w, b, labels) == np.inf)
         assert np.all(fused(2)(h, w, b, np.full(4, 7)) == 0)
@@ -157,14 +162,20 @@ MISTAKES = {
     "a true chunk": (lambda: fused(True), NAME + "chunk to be an integer, got True"),
     "a word to ignore": (lambda: fused(1, "x"), NAME + "ignore to be an integer, got 'x'"),
     "weights transposed": (lambda: fused()(H, W.T, B, Y), SHAPES + r"\(5, 4\), w \(11, 4\) and b "),
-    "a bias of another size": (lambda: fused()(H, W, B[1:], Y), SHAPES + r".* b \(10,\): one row"),
+    "a bias of another size": (
+        lambda: fused()(H, W, B[1:], 0 * Y),
+        SHAPES + r".* b \(10,\): one row",
+    ),
     "no class": (lambda: fused()(H, W[:, :0], B[:0], Y), SHAPES + r".* b \(0,\): one row an"),
     "a number": (lambda: fused()(np.float32(1), W, B, Y), SHAPES + r"\(\), w"),
     "labels of another size": (
         lambda: fused()(H, W, B, Y[1:]),
         NAME + r"labels of shape \(5,\) to match scores of shape \(5, 11\), got \(4,\): give one",
     ),
-    "floating labels": (lambda: fused()(H, W, B, H[:, 0]), NAME + "integer labels, got float32"),
+    "floating labels": (
+        lambda: fused()(H, W, B, np.ones(5, np.float32)),
+        NAME + "integer labels, got float32",
+    ),
     "another dtype": (
         lambda: fused()(H.astype(np.float16), W, B, Y),
         NAME + "h of dtype float32 to match w, got float16: convert",
