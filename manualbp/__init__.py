@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manualbp import (
         activations,
+        fused,
         initializers,
         layers,
         losses,
         networks,
+        per_example,
         saving,
         schedules,
         training,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         swish,
         tanh,
     )
+    from manualbp.fused import linear_softmax_cross_entropy
     from manualbp.layers import Dense, dense, dense_augmented, dense_without_bias
     from manualbp.losses import (
         binary_cross_entropy,
@@ -57,6 +60,13 @@ if TYPE_CHECKING:
         squared_error,
     )
     from manualbp.networks import Network, mlp, with_loss
+    from manualbp.per_example import (
+        clipped_grads,
+        gradient_noise_scale,
+        importance_scores,
+        per_example_grads,
+        per_example_norms,
+    )
     from manualbp.training import (
         Optimizer,
         TrainingError,
@@ -81,6 +91,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_step",
     "chain",
+    "clipped_grads",
     "cross_entropy",
     "dense",
     "dense_augmented",
@@ -88,16 +99,20 @@ __all__ = [
     "elementwise",
     "elu",
     "evaluate",
+    "fused",
     "gaussian_nll",
     "generalized_relu",
     "gradient_descent",
+    "gradient_noise_scale",
     "half_squared_error",
     "heaviside",
     "identity",
+    "importance_scores",
     "initializers",
     "layers",
     "leaky_relu",
     "learnable_swish",
+    "linear_softmax_cross_entropy",
     "log_softmax",
     "logistic_loss",
     "logsumexp",
@@ -107,6 +122,9 @@ __all__ = [
     "multilabel_binary_cross_entropy",
     "negative_log_likelihood",
     "networks",
+    "per_example",
+    "per_example_grads",
+    "per_example_norms",
     "prelu",
     "randomized_relu",
     "relu",
@@ -135,8 +153,10 @@ _MODULES = (
     "activations",
     "losses",
     "layers",
+    "fused",
     "networks",
     "initializers",
+    "per_example",
     "training",
     "schedules",
     "saving",

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ class Rule:
       kink: where it is not differentiable: the zero set of `kink(*args)`.
       saves: what the residuals are, and why.
       validate: checks of values, which only concrete arguments allow; called before tracing.
+      parts: the rules that a chain composes, first to last; a rule of its own has none.
 
     Example:
       >>> import jax, manualbp
@@ -47,6 +48,8 @@ class Rule:
     kink: Callable[..., Any] | None = None
     saves: str = ""
     validate: Callable[..., None] | None = None
+    # fwd and bwd say already which rule it is
+    parts: tuple["Rule", ...] = field(default=(), compare=False)
 
     def __call__(self, *args: Any) -> Any:
         expected = argument_names(self)
@@ -279,4 +282,5 @@ def chain(*rules: Rule) -> Rule:
         source="note 001, 'Informal Derivation: Application of Chain Rule'; note 000, "
         "'Earlier Layers'",
         saves="the residuals of each rule",
+        parts=rules,
     )

@@ -9,6 +9,7 @@ import math
 import jax.numpy as jnp
 
 from .activations import sigmoid, softmax
+from .layers import dense_without_bias
 
 
 def squared_error(predictions, targets):
@@ -59,3 +60,13 @@ def softmax_cross_entropy_with_integer_labels(logits, labels):
 
 def negative_log_likelihood(log_probabilities, labels):
     return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
+
+
+def linear_softmax_cross_entropy(chunk=None, ignore=None):
+    def definition(h, w, b, labels):
+        logits = dense_without_bias(w, h) + b
+        kept = labels != ignore
+        loss = softmax_cross_entropy_with_integer_labels(logits, jnp.where(kept, labels, 0))
+        return jnp.where(kept, loss, 0)
+
+    return definition
