@@ -40,7 +40,7 @@ def save(path: str | Path, state: Any) -> None:
     new = path.with_name(f".{path.name}.new")
     try:
         with open(new, "wb") as file:
-            # np.savez keeps some names for itself, and in NumPy 2.1 an archive open after errors
+            # np.savez takes some names for itself; on errors NumPy 2.1 leaves the archive open
             with zipfile.ZipFile(file, "w") as archive:
                 for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import functools
-import gc
 import os
 import resource
 import signal
@@ -442,8 +441,7 @@ def test_without_orbax(tmp_path, monkeypatch):
 
 @pytest.fixture
 def orbax():
-    yield pytest.importorskip("orbax.checkpoint")
-    gc.collect()  # what its threads leave of a broken folder, here and not in the next test
+    return pytest.importorskip("orbax.checkpoint")
 
 
 def test_a_folder_of_states(orbax, tmp_path, busy):
@@ -469,13 +467,10 @@ def test_a_folder_without_a_state(orbax, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broken_folder(orbax, tmp_path):
     path = tmp_path / "states"
     run(steps=4, save=path)
-    for file in path.rglob("*"):
-        if file.is_file() and "ocdbt" in str(file):
-            os.truncate(file, 3)
+    (path / "7").mkdir()
     text = (
         rf"^load: expected a state in {path}, got one that is broken: move its newest folder away"
     )
