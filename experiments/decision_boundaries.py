@@ -5,7 +5,7 @@ no hidden layer (logistic regression), one of 32 units, two of 16 each, two of 3
 of note 001, 'Training Multilayer Neural Network'), and two of 32 and 16. All are trained alike, by
 mini-batch gradient descent on hand-derived gradients, and judged on points held out.
 
-    python experiments/decision_boundaries.py                      tanh, half a minute
+    python experiments/decision_boundaries.py                      tanh units
     python experiments/decision_boundaries.py --activation relu    boundaries become polygons
 
 Look at a column from top to bottom: a line stays a line whatever the data; and at the spirals,
@@ -15,7 +15,8 @@ which ask most of the boundary.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import keep, options, plt, show
+from common import COLORS, keep, options, plt, show
+from matplotlib.colors import LinearSegmentedColormap
 from rich.progress import track
 from sklearn.datasets import make_circles, make_moons
 
@@ -29,6 +30,7 @@ NETWORKS = {
     "32 and 32": (32, 32),
     "32 and 16": (32, 16),
 }
+SHADES = LinearSegmentedColormap.from_list("classes", (COLORS[0], "white", COLORS[1]))
 ACTIVATIONS = {"tanh": bp.tanh, "relu": bp.relu, "sigmoid": bp.sigmoid, "silu": bp.silu}
 
 
@@ -72,12 +74,12 @@ def panel(axis, network, params, x, y):
     line = np.linspace(-reach, reach, 150, dtype=np.float32)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     p = np.asarray(bp.sigmoid(network(params, grid)))[..., 0]
-    axis.contourf(line, line, p, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
+    axis.contourf(line, line, p, np.linspace(0, 1, 11), cmap=SHADES, alpha=0.45)
     if p.min() < 0.5 < p.max():
         axis.contour(line, line, p, [0.5], colors="black", linewidths=1.2)
     for label, color in ((0, "C0"), (1, "C1")):
         of_class = np.asarray(x)[np.asarray(y)[:, 0] == label]
-        axis.plot(*of_class.T, ".", color=color, markersize=2.2)
+        axis.plot(*of_class.T, ".", color=color, markersize=3)
     axis.set(xticks=[], yticks=[], aspect="equal")
 
 
@@ -103,7 +105,6 @@ def main():
             (2, *hidden, 1), activation=ACTIVATIONS[args.activation],
             loss=bp.sigmoid_binary_cross_entropy,
         )  # fmt: skip
-        # a loss a unit, here of one unit: its accuracy is that of the example
         for row, (name, (x, y)) in enumerate(data.items()):
             trained = bp.train(
                 network, (x[:POINTS], y[:POINTS]), optimizer, epochs=args.epochs, batch_size=32,
@@ -114,13 +115,14 @@ def main():
             found[name].append(accuracy)
             axis = axes[row, column]
             panel(axis, network, trained.params, *held_out)
-            words = title if not hidden else f"{len(hidden)} hidden: {title}"
+            layers = f"{len(hidden)} hidden layer" + "s" * (len(hidden) > 1)
+            words = f"{layers}: {title}" if hidden else title
             axis.set_title(f"{words}\nheld out: {100 * accuracy:.1f} %", fontsize=10)
             if column == 0:
                 axis.set_ylabel(name, fontsize=13)
     figure.suptitle(
         f"Decision boundaries (black) of networks with {args.activation} units, and held-out "
-        "points; the colour is the probability of the red class"
+        "points; the colour is the probability of the orange class"
     )
     columns = ("data", *NETWORKS)
     rows = [(name, *(f"{100 * a:.1f} %" for a in row)) for name, row in found.items()]

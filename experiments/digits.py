@@ -4,11 +4,11 @@
 mini-batch gradient descent with a rate that falls along a cosine. Repeated from several seeds, each
 with its own split, initial weights and order.
 
-    python experiments/digits.py                    ten seeds, a third of a minute
+    python experiments/digits.py                    ten seeds
     python experiments/digits.py --optimizer adam   or momentum, of Optax; or sgd, at constant rate
 
 Look at the worst accuracy of the seeds, not at one of them; and at the digits that are read wrong:
-many of them a person would misread too.
+would you have read them right?
 """
 
 import jax

@@ -150,10 +150,12 @@ def picture(found, steps):
         xlabel="step", ylabel=f"cross-entropy (nats), mean of {window} batches",
     )  # fmt: skip
     relative.set(
-        title="Relative difference of the float32 losses",
+        title="Largest relative difference of the float32 losses, so far",
         xlabel="step",
         ylabel="|difference| / loss",
     )
+    ulps.yaxis.set_major_formatter("{x:g}")
+    ulps.yaxis.set_minor_formatter("{x:g}")
     lines = [plt.Line2D([], [], color=f"C{i}") for i in range(len(RUNS))]
     lines += [plt.Line2D([], [], color="gray", linestyle=s) for s in ("-", ":")]
     names = [f"{a}, {o}" for a, o in RUNS] + ["float64", "float32"]

@@ -124,13 +124,14 @@ def picture(losses, errors, first, final, window):
     figure, ((against, course), (loss, last)) = plt.subplots(2, 2, figsize=(12, 8))
     names = [f"layer {n + 1}" + (" (last)" if n == L - 1 else "") for n in range(L)]
     for layer, name in enumerate(names):
-        against.loglog(RATES, np.maximum(first[:, layer], 1e-9), "o-", label=name)
+        none = ": none at all" if not first[:, layer].any() else ""
+        against.loglog(RATES, first[:, layer], "o-", label=name + none)
         course.semilogy(smooth(errors[SHOWN, True][:, layer], window), label=name)
     worst = smooth(errors[SHOWN, False].max(axis=1), window)
     course.semilogy(worst, ":", color="black", label="moved out, worst layer")
     against.set(
         title="Update inside the loop: error of the gradient at the first weights",
-        xlabel="eta", ylabel="relative error, mean of 200 samples", ylim=(1e-8, 10),
+        xlabel="eta", ylabel="relative error, mean of 200 samples",
     )  # fmt: skip
     course.set(
         title=f"and during training, eta(0) = {SHOWN}", xlabel="step",

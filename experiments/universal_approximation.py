@@ -5,12 +5,13 @@ from several seeds. Built: the visual proof of note 001 ('Universality'), no tra
 hidden unit is a sigmoid so steep that it is a step, and the steps add up to a staircase. For a
 function of slope at most K it errs by at most K h / 2, with h the width of a step: as 1/width.
 
-    python experiments/universal_approximation.py           half a minute
-    python experiments/universal_approximation.py --steps 20000
+    python experiments/universal_approximation.py                  widths 1 to 256, three seeds
+    python experiments/universal_approximation.py --steps 20000    longer training
 
-Look at the slopes on the right: the staircase keeps its promise, and falls as 1/width. The network
-says at small width what the staircase says at a large one, then levels off where training, not
-width, is what is missing: that good weights exist does not say that gradient descent finds them.
+Look at the slopes on the right: the staircase keeps its promise, and falls as 1/width. Training
+does with few units what the staircase needs many for, then levels off; at 256 units the staircase's
+largest error is the smaller one, and a tanh is a sigmoid stretched, so better weights exist: that
+they do does not say that training finds them (note 001).
 """
 
 import jax
@@ -118,7 +119,7 @@ def picture(fits, learnt, built):
 
 
 def main():
-    parser = options(__doc__, steps=4000, rate=0.02, seeds=3)
+    parser = options(__doc__, steps=3000, rate=0.02, seeds=3)
     args = parser.parse_args()
     for name in ("steps", "seeds"):
         if getattr(args, name) < 1:
