@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manualbp import activations, initializers, layers, losses, networks
+    from manualbp import activations, initializers, layers, losses, networks, sharding
     from manualbp._rule import Rule, chain, elementwise, sum_to
     from manualbp.activations import (
         absolute,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         squared_error,
     )
     from manualbp.networks import Network, mlp, with_loss
+    from manualbp.sharding import param_shardings, place_batch, place_params
 
     RULES: tuple[Rule, ...]
 
@@ -87,9 +88,13 @@ __all__ = [
     "multilabel_binary_cross_entropy",
     "negative_log_likelihood",
     "networks",
+    "param_shardings",
+    "place_batch",
+    "place_params",
     "prelu",
     "randomized_relu",
     "relu",
+    "sharding",
     "sigmoid",
     "sigmoid_binary_cross_entropy",
     "silu",
@@ -106,7 +111,7 @@ __all__ = [
 
 # Where a name is looked for. JAX is imported with the first of them that somebody asks for, so
 # that `import manualbp`, which starting pytest does where this is installed, stays cheap.
-_MODULES = ("_rule", "activations", "losses", "layers", "networks", "initializers")
+_MODULES = ("_rule", "activations", "losses", "layers", "networks", "initializers", "sharding")
 
 if not TYPE_CHECKING:  # it would hide misspelt names from a type checker
 
