@@ -11,8 +11,11 @@ Array = jax.Array
 
 
 def is_concrete(x: Any) -> bool:
-    """Whether the values of x can be read, which inside jit, vmap and grad they cannot."""
-    return not isinstance(x, jax.core.Tracer)
+    """Whether the values of x can be read.
+
+    Inside jit, vmap and grad they cannot, nor where a part is with other processes.
+    """
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def brief(x: Any) -> str:
