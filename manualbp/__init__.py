@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         per_example,
         saving,
         schedules,
+        sharding,
         training,
     )
     from manualbp._rule import Rule, chain, elementwise, sum_to
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         per_example_grads,
         per_example_norms,
     )
+    from manualbp.sharding import param_shardings, place_batch, place_params
     from manualbp.training import (
         Optimizer,
         TrainingError,
@@ -122,14 +124,18 @@ __all__ = [
     "multilabel_binary_cross_entropy",
     "negative_log_likelihood",
     "networks",
+    "param_shardings",
     "per_example",
     "per_example_grads",
     "per_example_norms",
+    "place_batch",
+    "place_params",
     "prelu",
     "randomized_relu",
     "relu",
     "saving",
     "schedules",
+    "sharding",
     "sigmoid",
     "sigmoid_binary_cross_entropy",
     "silu",
@@ -160,6 +166,7 @@ _MODULES = (
     "training",
     "schedules",
     "saving",
+    "sharding",
 )
 
 if not TYPE_CHECKING:  # it would hide misspelt names from a type checker
