@@ -19,11 +19,12 @@ LOWER_BOUNDS = import tomllib; \
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help verify test test-oldest doctest lint format types wheel-test clean
+.PHONY: help verify test test-experiments test-oldest doctest lint format types wheel-test clean
 
 help:
 	@echo "make verify      decide every rule: manualbp verify"
 	@echo "make test        the tests"
+	@echo "make test-experiments  those of experiments, with what they need"
 	@echo "make test-oldest the tests, on the oldest JAX and NumPy that are supported"
 	@echo "make doctest     the examples in docstrings and Markdown"
 	@echo "make lint        style and format"
@@ -37,6 +38,10 @@ verify: $(VENV)/.verify
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# They are skipped where matplotlib, scikit-learn and orbax-checkpoint are not installed
+test-experiments: $(VENV)/.all
+	@$(BIN)/python -m pytest -n $(JOBS) tests/test_experiments_*.py tests/test_saving.py $(ARGS)
 
 test-oldest: $(OLDEST)/.test
 	@$(OLDEST)/bin/python -m pip list --disable-pip-version-check | grep -iE '^(jax|jaxlib|numpy) '

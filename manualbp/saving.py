@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from manualbp.networks import Network
+
 
 def save(path: str | Path, state: Any) -> None:
     """Write a pytree of arrays.
@@ -67,18 +69,57 @@ def load(path: str | Path, like: Any) -> Any:
       ValueError: it is no state, or another network's or optimiser's.
       ImportError: it is a folder, and orbax-checkpoint is not installed.
     """
-    path = Path(path)
+    return _tree("load", _arrays(Path(path)), like)
+
+
+def load_params(path: str | Path, network: Network) -> Any:
+    """Read the parameters of a saved state of `train`, to predict with.
+
+    Args:
+      path: as for `save`.
+      network: that was trained.
+
+    Returns:
+      Its parameters, as NumPy arrays.
+
+    Raises:
+      FileNotFoundError, ValueError, ImportError: as `load`; ValueError for another network's.
+
+    Example:
+      >>> import tempfile, manualbp as bp
+      >>> network = bp.mlp((1, 1), loss=bp.squared_error)
+      >>> x = jnp.arange(8.0)[:, None]
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     file = f"{folder}/run.npz"
+      ...     result = bp.train(
+      ...         network, (x, 2 * x), bp.gradient_descent(0.01), epochs=50, batch_size=8, save=file
+      ...     )
+      ...     params = load_params(file, network)
+      >>> bool(network(params, x)[3, 0] == network(result.params, x)[3, 0])
+      True
+    """
+    arrays = _arrays(Path(path))
+    own = {n.removeprefix("params"): a for n, a in arrays.items() if n.startswith("params")}
+    bits = next((a.dtype for a in own.values()), np.dtype(np.float32))
+    dtype = jnp.bfloat16 if bits == np.uint16 else bits
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    return _tree("load_params", own, jax.tree.map(lambda s: np.zeros(s.shape, dtype), shapes))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """All that a file or a folder has."""
     if not path.exists():
         raise FileNotFoundError(f"load: expected a state at {path}, got nothing: look at the path")
     if path.suffix == ".npz":
-        arrays = _from_file(path)
-    elif path.is_dir():
-        arrays = _from_folder(path)
-    else:
-        raise ValueError(
-            f"load: expected a state at {path}, got a file without .npz: look at the path"
-        )
-    _same("load", {name: (a.shape, a.dtype) for name, a in arrays.items()}, like)
+        return _from_file(path)
+    if path.is_dir():
+        return _from_folder(path)
+    raise ValueError(f"load: expected a state at {path}, got a file without .npz: look at the path")
+
+
+def _tree(caller: str, arrays: dict[str, Any], like: Any) -> Any:
+    """Named arrays as a tree, which they must be all of."""
+    _same(caller, {name: (a.shape, a.dtype) for name, a in arrays.items()}, like)
     leaves = [_typed(arrays[name], leaf) for name, leaf in _leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 

@@ -69,6 +69,23 @@ def busy(monkeypatch):
     monkeypatch.setattr(training, "_FIRST_STEPS", 1)
 
 
+# To predict with
+
+
+def test_parameters_alone(tmp_path):
+    path = tmp_path / "run.npz"
+    result = run(steps=2, save=path)
+    assert bits(saving.load_params(path, NETWORK)) == bits(result.params)
+
+
+@pytest.mark.parametrize("widths", [(3, 5, 2), (3, 2), (3, 4, 4, 2)])
+def test_parameters_of_another_network(tmp_path, widths):
+    path = tmp_path / "run.npz"
+    run(steps=1, save=path)
+    with pytest.raises(ValueError, match=r"load_params: expected a state with .*, got one with"):
+        saving.load_params(path, bp.mlp(widths, activation=bp.tanh))
+
+
 # The same run
 
 
