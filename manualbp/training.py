@@ -445,7 +445,8 @@ def train(
       reduction: an update follows the "mean" of the gradients of its examples, or their "sum".
       held_out: like data: evaluated after every epoch.
       metrics: as for `evaluate`.
-      patience: stop after so many epochs without a lower loss (held out, if there is that).
+      patience: stop after so many epochs without a lower loss (held out, if there is that); a
+        resumed run counts anew.
       tolerance: a loss is lower if it falls by more than this.
       key: of jax.random, for the initialisation, the order and the draws; key(0) if not given.
       params: to start from; drawn by `network.init` in the dtype of x if not given.
