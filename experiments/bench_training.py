@@ -252,7 +252,7 @@ def measure(widths, x, y, batch, rounds, seconds):
 
 
 def main():
-    parser = options(__doc__, rounds=15, seconds=0.7)
+    parser = options(__doc__, rounds=7, seconds=1.7)
     parser.add_argument("--quick", action="store_true", help="the digits alone, three rounds")
     args = parser.parse_args()
     if args.rounds < 1 or not args.seconds > 0:

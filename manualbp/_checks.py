@@ -176,7 +176,7 @@ def finite_leaves(
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not is_concrete(leaf) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             continue
-        if not np.isfinite(np.asarray(leaf, dtype=np.float64)).all():
+        if not np.isfinite(np.asarray(leaf)).all():
             raise ValueError(
                 f"{rule}: expected finite {argument}, got NaN or infinity in "
                 f"{argument}{jax.tree_util.keystr(path)}: {remedy}"

@@ -562,7 +562,7 @@ def _train(plan, state, x, y, end, look, keeper, on_epoch, interrupted, advance)
             )
         log.steps.append(seen)
         total += until - done
-        at_once = max(1, min(4 * at_once, int((until - done) * _SECONDS / max(took, 1e-6))))
+        at_once = max(1, min(16 * at_once, int((until - done) * _SECONDS / max(took, 1e-6))))
         done = until % plan.batches
         advance(total)
         if done == 0:
