@@ -20,9 +20,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import keep, options, plt, show
+from common import at_least, keep, options, plt, show
 from sklearn.datasets import load_breast_cancer
-from tables import at_least, standardised_split
+from tables import standardised_split
 
 import manualbp as bp
 
@@ -165,7 +165,7 @@ def picture(runs, sizes, errors, period, examples):
 def main():
     parser = options(__doc__, epochs=60, period=32, hidden=16)
     args = parser.parse_args()
-    at_least(parser, args, epochs=1, period=2, hidden=1)
+    at_least(parser, args, seed=0, epochs=1, period=2, hidden=1)
     (x, y), held_out = standardised_split(*load_breast_cancer(return_X_y=True), args.seed)
     if args.period >= len(x):
         parser.error(f"--period: expected less than {len(x)}, got {args.period}")

@@ -55,6 +55,20 @@ def options(doc: str, **defaults: Any) -> argparse.ArgumentParser:
     return parser
 
 
+def at_least(parser: argparse.ArgumentParser, args: argparse.Namespace, **bounds: int) -> None:
+    """One line instead of a traceback where an option is too small.
+
+    Args:
+      parser: that made args.
+      args: the options given.
+      bounds: name and least value of each option to look at.
+    """
+    for name, least in bounds.items():
+        if not getattr(args, name) >= least:
+            option = "--" + name.replace("_", "-")
+            parser.error(f"{option}: expected at least {least}, got {getattr(args, name)}")
+
+
 def keep(out: Path, name: str, figure: Any, numbers: Mapping[str, Any]) -> None:
     """Write pictures/NAME.png and results/NAME.json, and say where they are.
 

@@ -15,7 +15,7 @@ which ask most of the boundary.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import COLORS, keep, options, plt, show
+from common import COLORS, at_least, keep, options, plt, show
 from matplotlib.colors import LinearSegmentedColormap
 from rich.progress import track
 from sklearn.datasets import make_circles, make_moons
@@ -87,8 +87,7 @@ def main():
     parser = options(__doc__, epochs=300, rate=0.5)
     parser.add_argument("--activation", choices=tuple(ACTIVATIONS), default="tanh")
     args = parser.parse_args()
-    if args.epochs < 1:
-        parser.error(f"--epochs: expected at least 1, got {args.epochs}")
+    at_least(parser, args, epochs=1)
     if not 0 < args.rate < float("inf"):
         parser.error(f"--rate: expected a positive number, got {args.rate}")
     if not 0 <= args.seed < 2**32:

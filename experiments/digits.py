@@ -14,7 +14,7 @@ would you have read them right?
 import jax
 import numpy as np
 import optax
-from common import keep, options, plt, show
+from common import at_least, keep, options, plt, show
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -84,9 +84,7 @@ def main():
     names = ("sgd-cosine", "sgd", "momentum", "adam")
     parser.add_argument("--optimizer", choices=names, default=names[0], help=f"default {names[0]}")
     args = parser.parse_args()
-    for name in ("seeds", "epochs", "hidden"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    at_least(parser, args, seeds=1, epochs=1, hidden=1)
     if not 0 <= args.seed <= 2**31:
         parser.error(f"--seed: expected 0 to 2^31, got {args.seed}")
 

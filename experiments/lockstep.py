@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import keep, options, plt, show
+from common import at_least, keep, options, plt, show
 from rich.progress import track
 from sklearn.datasets import load_digits
 
@@ -166,8 +166,7 @@ def picture(found, steps):
 def main():
     parser = options(__doc__, steps=1000)
     args = parser.parse_args()
-    if args.steps < 1:
-        parser.error(f"--steps: expected at least 1, got {args.steps}")
+    at_least(parser, args, steps=1)
 
     found, rows = {}, []
     jobs = [(*run, dtype) for run in RUNS for dtype in ("float64", "float32")]

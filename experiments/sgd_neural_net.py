@@ -17,7 +17,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import keep, options, plt, show
+from common import at_least, keep, options, plt, show
 from sklearn.datasets import load_digits
 
 import manualbp as bp
@@ -158,8 +158,7 @@ def picture(losses, errors, first, final, window):
 def main():
     parser = options(__doc__, T=4000)
     args = parser.parse_args()
-    if args.T < 200:
-        parser.error(f"--T: expected at least 200, got {args.T}")
+    at_least(parser, args, T=200)
     network, W, (x, y), samples = setting(args.seed, args.T)
 
     schedules = [bp.schedules.inverse_time(rate, half_after=1000) for rate in RATES]

@@ -1,7 +1,5 @@
 """Tables of numbers split into training and held-out examples, as several experiments need them."""
 
-import argparse
-
 import numpy as np
 
 
@@ -24,11 +22,3 @@ def standardised_split(x, y, seed, held_out=0.2):
     mean, spread = x[seen].mean(axis=0), x[seen].std(axis=0)
     x = (x - mean) / np.where(spread > 0, spread, 1)  # a feature that is constant stays 0
     return (x[seen], y[seen]), (x[unseen], y[unseen])
-
-
-def at_least(parser: argparse.ArgumentParser, args: argparse.Namespace, **bounds: int) -> None:
-    """One line instead of a traceback where an option, or the seed, is too small."""
-    for name, least in {"seed": 0, **bounds}.items():
-        if not getattr(args, name) >= least:
-            option = "--" + name.replace("_", "-")
-            parser.error(f"{option}: expected {least} or more, got {getattr(args, name)}")

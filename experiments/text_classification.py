@@ -20,8 +20,7 @@ import random
 
 import jax
 import numpy as np
-from common import keep, options, plt, show
-from tables import at_least
+from common import at_least, keep, options, plt, show
 
 import manualbp as bp
 
@@ -240,7 +239,7 @@ def picture(two, three, weights, weights_three, from_starts):
 def main():
     parser = options(__doc__, reviews=2000, hidden=16, epochs=40)
     args = parser.parse_args()
-    at_least(parser, args, reviews=300, hidden=2, epochs=1)
+    at_least(parser, args, seed=0, reviews=300, hidden=2, epochs=1)
     two, weights = four_models(args.seed, args.reviews, args.hidden, args.epochs, classes=2)
     three, weights_three = four_models(args.seed, args.reviews, args.hidden, args.epochs, classes=3)
     from_starts = starts(args.seed, args.reviews, args.hidden, args.epochs)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import keep, options, plt, show
+from common import at_least, keep, options, plt, show
 from rich.progress import track
 
 import manualbp as bp
@@ -121,9 +121,7 @@ def picture(fits, learnt, built):
 def main():
     parser = options(__doc__, steps=3000, rate=0.02, seeds=3)
     args = parser.parse_args()
-    for name in ("steps", "seeds"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    at_least(parser, args, steps=1, seeds=1)
     if not 0 < args.rate < float("inf"):
         parser.error(f"--rate: expected a positive number, got {args.rate}")
 

@@ -185,12 +185,19 @@ class Network:
           ValueError, TypeError: naming the argument, what was expected, and the remedy.
         """
         _check_reduction("loss_and_grad", reduction)
-        x, y = self._examples("loss_and_grad", x, y)
+        x, y = self._checked("loss_and_grad", params, x, y, key, check)
+        return _loss_and_grad(self, params, x, y, key, reduction)
+
+    def _checked(
+        self, caller: str, params: Any, x: Any, y: Any, key: jax.Array | None, check: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """The examples as arrays, once shapes and, if asked for, values are known to fit."""
+        x, y = self._examples(caller, x, y)
         if check:
-            finite_leaves("loss_and_grad", "params", params)
+            finite_leaves(caller, "params", params)
             if is_concrete(params):
                 self._validate(params, x, y, key)
-        return _loss_and_grad(self, params, x, y, key, reduction)
+        return x, y
 
     def _examples(self, caller: str, x: Any, y: Any) -> tuple[jax.Array, jax.Array]:
         """The examples as arrays, once shapes are known to fit."""

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp import activations, layers
-from manualbp._checks import Array, brief, finite_leaves, in_range, is_concrete, random_key
+from manualbp._checks import Array, brief, in_range, is_concrete, random_key
 from manualbp._rule import Rule, argument_names, described, widen
 from manualbp.networks import Network, _check_reduction, for_each_example, with_loss
 
@@ -322,12 +322,7 @@ def _checked(
     _check_forms(caller, network.rule)
     if key is not None:
         random_key(caller, key)
-    x, y = network._examples(caller, x, y)
-    if check:
-        finite_leaves(caller, "params", params)
-        if is_concrete(params):
-            network._validate(params, x, y, key)
-    return x, y
+    return network._checked(caller, params, x, y, key, check)
 
 
 def _check_forms(caller: str, rule: Rule) -> None:
@@ -349,9 +344,10 @@ def _has_parameters(rule: Rule) -> bool:
 def _backward(network: Network, params: Any, x: Array, y: Array, key: Any) -> Any:
     """A _Layer in the place of each entry of params, for the sum of the examples' losses."""
     assert network.loss is not None
-    rule = with_loss(network.rule, for_each_example(network.loss))
+    loss = for_each_example(network.loss)
+    rule = with_loss(network.rule, loss)
     losses, (saved, saved_loss) = rule.fwd(network._with_draws(params, key), x, y)
-    dprediction, _ = for_each_example(network.loss).bwd(saved_loss, jnp.ones_like(losses))
+    dprediction, _ = loss.bwd(saved_loss, jnp.ones_like(losses))
     return _walk(network.rule, saved, dprediction)[0]
 
 

@@ -192,13 +192,14 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path).lstrip("."), leaf) for path, leaf in found]
 
 
-def _is_key(a: Any) -> bool:
+def is_key(a: Any) -> bool:
+    """Whether it is a key of jax.random, new style: no number that NumPy could hold."""
     return isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
 
 
 def _plain(a: Any) -> np.ndarray:
     """As a file has it: keys as their numbers, half precision of JAX as its bits."""
-    a = np.asarray(jax.random.key_data(a) if _is_key(a) else a)
+    a = np.asarray(jax.random.key_data(a) if is_key(a) else a)
     return a if a.dtype.kind in "biufc" and a.dtype.isbuiltin == 1 else a.view(_bits(a.dtype))
 
 
@@ -209,7 +210,7 @@ def _bits(dtype: np.dtype) -> np.dtype:
 def _typed(a: Any, like: Any) -> Any:
     """What was made plain, as it was."""
     a = np.asarray(a)
-    if _is_key(like):
+    if is_key(like):
         return jax.random.wrap_key_data(a, impl=jax.random.key_impl(like))
     dtype = np.asarray(like).dtype
     return a.view(dtype) if a.dtype != dtype else a

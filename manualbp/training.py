@@ -671,8 +671,7 @@ def _finite(tree: Any) -> bool:
 
 def _on_host(tree: Any) -> Any:
     """A copy of all arrays, which no donation can take away."""
-    is_key = lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key)  # noqa: E731
-    return jax.tree.map(lambda a: jnp.array(a) if is_key(a) else np.array(a), tree)
+    return jax.tree.map(lambda a: jnp.array(a) if saving.is_key(a) else np.array(a), tree)
 
 
 def _examples(caller: str, network: Any, argument: str, data: Any) -> tuple[Any, Any]:

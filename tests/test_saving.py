@@ -22,6 +22,7 @@ import pytest
 import manualbp as bp
 from manualbp import saving, training
 from manualbp.training import State, TrainingError, train
+from tests.runs import Clock, bits
 
 # Half precision, a last batch that is smaller, an update every other batch, and Adam's moments
 NETWORK = bp.mlp((3, 4, 2), activation=bp.tanh)
@@ -42,25 +43,6 @@ def run(optimizer=ADAM, network=NETWORK, **options):
 def whole():
     """Three epochs of three batches, without a pause."""
     return run(steps=9)
-
-
-def bits(tree):
-    def plain(a):
-        key = isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(a) if key else a)
-
-    return [(a.dtype, a.shape, a.tobytes()) for a in map(plain, jax.tree.leaves(tree))]
-
-
-class Clock:
-    """Each look at it takes a second, so that states are saved again and again, everywhere."""
-
-    def __init__(self):
-        self.now = 0
-
-    def perf_counter(self):
-        self.now += 1
-        return self.now
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 import manualbp as bp
 from manualbp import schedules, training
 from manualbp.training import TrainingError, batches, evaluate, gradient_descent, train
+from tests.runs import Clock, bits
 
 # Networks and optimisers of the whole file: what is compiled for one test serves the next
 NETWORK = bp.mlp((3, 4, 2), activation=bp.tanh)
@@ -86,14 +87,6 @@ def assert_close(actual, expected, digits):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         size = np.max(np.abs(b))
         np.testing.assert_allclose(a, b, rtol=10.0**-digits, atol=size * 10.0**-digits)
-
-
-def bits(tree):
-    def plain(a):
-        key = isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(a) if key else a)
-
-    return [(a.dtype, a.shape, a.tobytes()) for a in map(plain, jax.tree.leaves(tree))]
 
 
 # The three descents, with accumulators and without
@@ -568,17 +561,6 @@ def test_every_backward_pass_is_the_rules_own(monkeypatch):
 
 # Descends to infinity, with a clock that has snapshots taken again and again
 DIVERGES = gradient_descent(3.0)
-
-
-class Clock:
-    """Each look at it takes a second: as slow a machine as one wants, everywhere."""
-
-    def __init__(self):
-        self.now = 0
-
-    def perf_counter(self):
-        self.now += 1
-        return self.now
 
 
 def diverge(**options):
