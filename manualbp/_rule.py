@@ -171,6 +171,7 @@ def elementwise(
     tex: str,
     source: str,
     saves: str = "x",
+    half: Callable[[Array], Array] | None = None,
     kink: Callable[[Array], Array] | None = None,
 ) -> Rule:
     r"""A rule of one array, applied entry by entry: dz = dy * derivative.
@@ -184,6 +185,8 @@ def elementwise(
       source: where they stand.
       saves: "x", or "y" where the output has not lost what the derivative needs: the next
         layer keeps that array anyway.
+      half: where saves="y", dy/dz from z for half precision, whose rounded output has lost what
+        the derivative needs; z is saved there.
       kink: its zero set is where y' does not exist.
 
     Returns:
@@ -198,16 +201,21 @@ def elementwise(
     if saves not in ("x", "y"):
         raise ValueError(f"elementwise: expected saves='x' or saves='y', got {saves!r}")
 
+    def is_half(dtype):
+        return wide_dtype(dtype) != dtype
+
     def fwd(z):
         z = floating(name, "z", z)
         y = value(widen(z)).astype(z.dtype)
-        return y, y if saves == "y" else z
+        from_output = saves == "y" and not (half and is_half(z.dtype))
+        return y, y if from_output else z
 
     def bwd(saved, dy):
         # computed anew: what fwd has in common with it XLA would keep, one more array a layer
-        slope = derivative(widen(jax.lax.optimization_barrier(saved)))
+        saved = jax.lax.optimization_barrier(saved)
+        slope = (half if half and is_half(saved.dtype) else derivative)(widen(saved))
         if slope.dtype == bool:
-            return (jnp.where(slope, dy, 0),)
+            return (jnp.where(slope, dy, jnp.where(jnp.isnan(saved), saved, 0)),)
         return ((widen(dy) * slope).astype(dy.dtype),)
 
     kept = {"x": "the input z", "y": "the output, which the next layer keeps anyway"}[saves]

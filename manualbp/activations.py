@@ -5,6 +5,7 @@ along the last axis. Parameters come first, as in `prelu(slope, z)`. Half precis
 inside in float32 and rounds once.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -34,6 +35,17 @@ def _decay(z: Array) -> Array:
     return jnp.exp(-jnp.abs(z))
 
 
+def _times(a: Any, z: Array) -> Array:
+    """a z, where a = 0 times infinity is the limit 0 and not NaN."""
+    product = a * z
+    return jnp.where(jnp.isnan(product) & ~(jnp.isnan(a) | jnp.isnan(z)), 0, product)
+
+
+def _squared(e: Array) -> Array:
+    """(1 + e)^2, of which 1 + e first would round once more."""
+    return 1 + e * (2 + e)
+
+
 def _sigmoid(z: Array) -> Array:
     e = _decay(z)
     return jnp.where(z >= 0, 1, e) / (1 + e)
@@ -42,7 +54,7 @@ def _sigmoid(z: Array) -> Array:
 def _sigmoid_slope(z: Array) -> Array:
     """sigma(z) sigma(-z); from the output, a(1 - a) has lost the whole right tail by z = 17."""
     e = _decay(z)
-    return e / ((1 + e) * (1 + e))
+    return e / _squared(e)
 
 
 identity = elementwise(
@@ -81,10 +93,12 @@ sigmoid = elementwise(
 
 
 def _tanh_slope(z: Array) -> Array:
-    """sech^2(z); from the output, 1 - a^2 has lost both tails by |z| = 8."""
-    h = _decay(z)  # not its square, which vanishes before sech^2 does
-    sech = 2 * h / (1 + h * h)
-    return sech * sech
+    """sech^2(z) = 4e/(1 + e)^2; from the output, 1 - a^2 has lost both tails by |z| = 8."""
+    size = jnp.abs(z)
+    far = size > 40  # e vanishes before 4e does: it is two factors, and |z| - 2 exact
+    e = jnp.exp(-2 * jnp.where(far, size - 2, size))
+    rest = jnp.where(far, jnp.exp(jnp.asarray(-4, z.dtype)), 1)
+    return 4 * e * rest / _squared(e * rest)
 
 
 tanh = elementwise(
@@ -121,8 +135,8 @@ def leaky_relu(slope: float = 0.01) -> Rule:
     slope = finite("leaky_relu", "slope", slope)
     return elementwise(
         named("leaky_relu", slope=slope),
-        lambda z: jnp.where(z >= 0, z, slope * z),
-        lambda z: jnp.where(z >= 0, 1, jnp.asarray(slope, z.dtype)),
+        lambda z: jnp.where(z >= 0, z, _times(slope, z)),
+        lambda z: jnp.where(z >= 0, 1, jnp.where(z < 0, jnp.asarray(slope, z.dtype), z)),
         tex=r"z \text{ if } z \ge 0 \text{ else } az, \quad y' = 1 \text{ or } a "
         r"\text{ (1 at } z = 0)",
         source=MORE,
@@ -148,14 +162,15 @@ def _rectify(name: str) -> tuple[Any, Any]:
         same_dtype(name, z=z, slope=slope)
         remedy = f"one slope a layer () or a channel {z.shape[-1:]}"
         broadcasts(name, "slope", slope, "z", z, remedy)
-        return jnp.where(z > 0, z, align(slope, z.ndim) * z), (slope, z)
+        return jnp.where(z > 0, z, _times(align(slope, z.ndim), z)), (slope, z)
 
     def bwd(saved, dy):
         slope, z = saved
         # selected last: as a sum of dy min(0, z) XLA would write min(0, z) out, an array a layer
         own = jnp.where(z > 0, 0, widen(dy) * widen(z))
         dslope = sum_to(own, slope.shape)
-        return dslope.astype(slope.dtype), jnp.where(z > 0, dy, dy * align(slope, z.ndim))
+        dz = jnp.where(z > 0, dy, jnp.where(z <= 0, dy * align(slope, z.ndim), z))
+        return dslope.astype(slope.dtype), dz
 
     return fwd, bwd
 
@@ -215,8 +230,8 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
         else:
             random_key(name, key)
             drawn = jax.random.uniform(key, z.shape, widen(z).dtype, lower, upper)
-        slope = jnp.where(z > 0, 1, drawn.astype(z.dtype))
-        return slope * z, (key, slope)
+        slope = jnp.where(z > 0, 1, jnp.where(z <= 0, drawn.astype(z.dtype), z))
+        return _times(slope, z), (key, slope)
 
     def bwd(saved, dy):
         key, slope = saved
@@ -244,6 +259,7 @@ softplus = elementwise(
     _softplus,
     lambda y: -jnp.expm1(-y),
     saves="y",
+    half=_sigmoid,  # half a ULP of y is one of y'
     tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
     source=f"{HIDDEN} (gradient left blank there)",
 )
@@ -279,23 +295,31 @@ def _finite(z: Array) -> Array:
     return jnp.clip(z, jnp.finfo(z.dtype).min, jnp.finfo(z.dtype).max)
 
 
-def _half_decay(u: Array) -> tuple[Array, Array]:
-    """h = exp(-|u|/2) and sigma(|u|) = 1/(1 + h^2): z h h is not lost where h^2 alone vanishes."""
+def two_decays(u: Array) -> tuple[Array, Array]:
+    """exp(-|u|) as two factors, as it vanishes before z exp(-|u|) does. The second is mostly 1."""
+    size = jnp.abs(u)
+    most = jnp.asarray(math.floor(-math.log(jnp.finfo(u.dtype).tiny)), u.dtype)
+    far = size > most - 7
+    # |u| - most is exact there
+    return jnp.exp(-jnp.where(far, size - most, size)), jnp.where(far, jnp.exp(-most), 1)
+
+
+def _half_decays(u: Array) -> tuple[Array, Array]:
+    """exp(-|u|) as two equal factors, for a beta that makes u far smaller than z."""
     h = jnp.exp(-0.5 * jnp.abs(u))
-    return h, 1 / (1 + h * h)
+    return h, h
 
 
-def _swish(beta: Any, z: Array) -> Array:
-    h, s = _half_decay(beta * z)
+def _swish(z: Array, u: Array, e: Array, rest: Array) -> Array:
+    """z sigma(u), for u = beta z and e rest = exp(-|u|)."""
     # sigma vanishes at -inf, where z alone would make it inf * 0
-    return jnp.where(beta * z >= 0, z * s, _finite(z) * h * (h * s))
+    return jnp.where(u >= 0, z, _finite(z) * e * rest) / (1 + e * rest)
 
 
-def _swish_slope(u: Array) -> Array:
+def _swish_slope(u: Array, e: Array, rest: Array) -> Array:
     """d(z sigma(beta z))/dz at u = beta z: sigma(u) (1 + u sigma(-u))."""
-    h, s = _half_decay(u)
-    u = _finite(u)
-    return jnp.where(u >= 0, s * (1 + u * h * (h * s)), h * (1 + u * s) * (h * s))
+    u, d = _finite(u), 1 + e * rest
+    return jnp.where(u >= 0, d + u * e * rest, (d + u) * e * rest) / _squared(e * rest)
 
 
 SWISH = (
@@ -319,8 +343,8 @@ def swish(beta: float = 1.0) -> Rule:
     beta = finite("swish", "beta", beta)
     return elementwise(
         named("swish", beta=beta),
-        lambda z: _swish(beta, z),
-        lambda z: _swish_slope(beta * z),
+        lambda z: _swish(z, u := _times(beta, z), *_half_decays(u)),
+        lambda z: _swish_slope(u := _times(beta, z), *_half_decays(u)),
         tex=SWISH,
         source=f"{MORE} (its gradient holds for beta = 1 only); Ramachandran et al. 2017, "
         "arXiv:1710.05941",
@@ -329,8 +353,8 @@ def swish(beta: float = 1.0) -> Rule:
 
 silu = elementwise(
     "silu",
-    lambda z: _swish(1, z),
-    _swish_slope,
+    lambda z: _swish(z, z, *two_decays(z)),
+    lambda z: _swish_slope(z, *two_decays(z)),
     tex=r"z\,\sigma(z), \quad y' = \sigma(z)\,(1 + z\,\sigma(-z))",
     source=f"{MORE}: swish with beta = 1",
 )
@@ -344,21 +368,25 @@ def _learnable_swish_fwd(beta, z):
     same_dtype("learnable_swish", z=z, beta=beta)
     remedy = f"one beta a layer () or a channel {z.shape[-1:]}"
     broadcasts("learnable_swish", "beta", beta, "z", z, remedy)
-    return _swish(align(widen(beta), z.ndim), widen(z)).astype(z.dtype), (beta, z)
+    x = widen(z)
+    u = _times(align(widen(beta), x.ndim), x)
+    return _swish(x, u, *_half_decays(u)).astype(z.dtype), (beta, z)
 
 
 def _learnable_swish_bwd(saved, dy):
     # each computed anew: what fwd and they have in common XLA would keep, two more arrays a layer
     beta, z = jax.lax.optimization_barrier(saved)
     g = widen(dy)
-    dz = g * _swish_slope(align(widen(beta), z.ndim) * widen(z))
+    u = _times(align(widen(beta), z.ndim), widen(z))
+    dz = g * _swish_slope(u, *_half_decays(u))
 
     beta, z = jax.lax.optimization_barrier((beta, z))
     x = widen(z)
-    h, s = _half_decay(align(widen(beta), x.ndim) * x)
-    root = x * h * s  # x^2 alone overflows where sigma' has long vanished
+    u = _times(align(widen(beta), x.ndim), x)
+    h = jnp.exp(-0.5 * jnp.abs(u))
+    root = x * h / (1 + h * h)  # x^2 alone overflows where sigma' has long vanished
     # selected last: as a sum of products XLA would write the factors out
-    dbeta = jnp.where(jnp.isinf(x), 0, (g * root) * root)
+    dbeta = jnp.where(jnp.isinf(u), 0, (g * root) * root)
     return sum_to(dbeta, beta.shape).astype(beta.dtype), dz.astype(z.dtype)
 
 

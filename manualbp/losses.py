@@ -25,7 +25,7 @@ from manualbp._checks import (
     within,
 )
 from manualbp._rule import Rule, align, no_cotangent, sum_to, widen
-from manualbp.activations import log_probabilities, pull_log_probabilities, shifted
+from manualbp.activations import log_probabilities, pull_log_probabilities, shifted, two_decays
 
 SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
 BINARY = "note 004, 'Binary cross-entropy loss'"
@@ -154,10 +154,15 @@ def _check_probabilities(name: str, probabilities: Any, labels: Any) -> None:
     _check_binary(name, labels)
 
 
+def _log1m(p: Array) -> Array:
+    """log(1 - p). XLA's log1p loses 129 ULP in float64 for p from 0.29 to 0.41."""
+    return jnp.where(p < 0.25, jnp.log1p(-p), jnp.log(1 - p))
+
+
 def _bce_fwd(probabilities, labels):
     p, y = _pair("binary_cross_entropy", ("probabilities", probabilities), ("labels", labels))
     wide, label = widen(p), widen(y)
-    loss = -_times_log(label, jnp.log(wide)) - _times_log(1 - label, jnp.log1p(-wide))
+    loss = -_times_log(label, jnp.log(wide)) - _times_log(1 - label, _log1m(wide))
     return loss.astype(p.dtype), (p, y)
 
 
@@ -167,7 +172,7 @@ def _bce_bwd(saved, dy):
     reached = (p == y) & ((y == 0) | (y == 1))
     slope = jnp.where(reached, 1 - 2 * y, (p - y) / (p * (1 - p)))
     g = widen(dy)
-    dy_label = g * (jnp.log1p(-p) - jnp.log(p))
+    dy_label = g * (_log1m(p) - jnp.log(p))
     return (g * slope).astype(dy.dtype), dy_label.astype(dy.dtype)
 
 
@@ -232,10 +237,13 @@ def _logistic_bwd(saved, dy):
     z, y = (widen(x) for x in saved)
     sign = 2 * y - 1
     m = sign * z
-    h = jnp.exp(-0.5 * jnp.abs(m))  # z h h is not lost where h^2 alone vanishes
-    s = jnp.where(m >= 0, h, 1) / (1 + h * h)
-    g = -widen(dy) * jnp.where(m >= 0, h, 1)  # g s = -dy sigma(-m)
-    return (g * sign * s).astype(dy.dtype), (2 * g * z * s).astype(dy.dtype)
+    e, rest = two_decays(m)
+    # sigma(-m) = s rest
+    s, rest = jnp.where(m >= 0, e, 1) / (1 + e * rest), jnp.where(m >= 0, rest, 1)
+    g = -widen(dy)
+    # s vanishes at infinity, where z alone would make it inf * 0
+    dlabel = jnp.where(s == 0, 0, 2 * g * z * s * rest)
+    return (g * sign * s * rest).astype(dy.dtype), dlabel.astype(dy.dtype)
 
 
 logistic_loss = Rule(

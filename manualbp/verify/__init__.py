@@ -15,4 +15,22 @@ from manualbp.verify._check import assert_correct, check
 from manualbp.verify._inputs import Spec
 from manualbp.verify._report import Counterexample, Evidence, Proof, Report
 
-__all__ = ["Counterexample", "Evidence", "Proof", "Report", "Spec", "assert_correct", "check"]
+__all__ = [
+    "Counterexample",
+    "Evidence",
+    "Proof",
+    "Report",
+    "Spec",
+    "accuracy",
+    "assert_correct",
+    "check",
+]
+
+
+def __getattr__(name: str) -> object:
+    # not needed by `check`, and imported where it is
+    if name == "accuracy":
+        from manualbp.verify._sweep import accuracy
+
+        return accuracy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,677 @@
+"""Rung 5, exhaustively: the error of a value and its derivatives at every float there is."""
+
+import functools
+import hashlib
+import inspect
+import itertools
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import manualbp
+from manualbp._checks import brief
+from manualbp._rule import Rule
+from manualbp.verify import _exact
+from manualbp.verify._cases import CASES
+from manualbp.verify._check import problem_of
+from manualbp.verify._checkpoint import Checkpoint
+from manualbp.verify._found import Sweep, sweep_of
+from manualbp.verify._inputs import Spec
+from manualbp.verify._interpreter import Straddles, Unsupported
+from manualbp.verify._problem import Subject, _pull_back, subject_of
+from manualbp.verify._reference import base_name, definition_of
+from manualbp.verify._ulps import (
+    FINDINGS,
+    LOST,
+    Line,
+    depends,
+    in_ulps,
+    measure,
+    two_floats,
+    with_terms,
+)
+
+# Evaluated at once: what a core's cache holds, and all the memory a sweep takes
+CHUNK = 2**18
+# A float64 form is the truth where exact arithmetic finds it this good, in ULPs of the dtype: of
+# the largest term, and of the truth, which no float64 form knows better next to its zeros
+GOOD, GOOD_AT_ZEROS = 0.01, 4.0
+# How many inputs are tried in each block where not all are, by bits of the dtype
+_SAMPLES = {16: 8, 32: 64, 64: 1}
+# At how many points a float64 form is compared with exact arithmetic, by bits of the dtype
+_EXACT_POINTS = {16: 300, 32: 2000, 64: 300}
+# Values that the other arguments take, by domain
+_GRID = {
+    "labels": (0.0, 1.0, 0.25),
+    "positive": (1.0, 0.25, 100.0),
+    "weights": (0.0, 1.0, 0.5),
+    "real": (1.0, 0.0, 0.25, -3.0),
+}
+_DOMAINS = {
+    **dict.fromkeys(("unit", "labels", "probability", "simplex"), (0.0, 1.0)),
+    **dict.fromkeys(("positive", "weights"), (0.0, np.inf)),
+}
+
+
+def accuracy(
+    function: Any,
+    dtype: Any = "float16",
+    *,
+    argument: str | int | None = None,
+    others: dict[str, Sequence[float]] | None = None,
+    domain: tuple[float, float] | None = None,
+    exhaustive: bool | None = None,
+    truth: Any = None,
+    definition: Callable[..., Any] | None = None,
+    checkpoint: str | Path | None = None,
+    again: bool = False,
+    seed: int = 0,
+) -> Sweep:
+    """The largest errors of a function of numbers and of its gradient, over all inputs there are.
+
+    The error is |got - truth| / ulp(truth), where ulp is the spacing of the dtype at the truth,
+    and below its normal numbers that of its subnormal ones. An infinite result stands for the
+    first power of two beyond the largest number, so that rounding there counts as rounding. Where
+    the truth passes through zero as a sum of larger terms (the derivative of swish at -1.28), the
+    error is measured in ULPs of the largest term, too; that is looked at where the error exceeds
+    4 ULP (1 in half precision). The terms are those of sums in the float64 form. Where the backend
+    flushes subnormal numbers, a zero is no error where the truth is subnormal (to 4 ULP), and a
+    subnormal input may be taken as zero. At kinks of a rule its derivatives are not measured.
+
+    Results are those of the compiled function over arrays. The truth is computed beside them, by
+    the rule's own float64 form where that differs from the definition in exact arithmetic by less
+    than 0.01 ULP of the dtype at random points, each exponent, thresholds and the worst points
+    found; else by exact arithmetic alone, which takes a millisecond an input. Devices share the
+    work.
+
+    Args:
+      function: a rule, a `jax.custom_vjp` or `jax.custom_jvp` function, a pair (fwd, bwd), or a
+        function of numbers, whose gradient is then `jax.grad`'s. One that sums over the last axis,
+        as losses do, is taken on vectors of one entry.
+      dtype: float16, bfloat16, float32 or float64.
+      argument: that is swept, by name or place; "z" if there is one, else the first.
+      others: values of the other arguments, by name; in all combinations. A few if None.
+      domain: the interval of the argument outside which nothing is counted.
+      exhaustive: try all bit patterns; the default for half precision. float32 has 2^32, and is
+        otherwise sampled evenly, 64 in each 1/128 of a binade; float64 is searched: from each
+        exponent and threshold uphill.
+      truth: the rule whose float64 form is the truth; the function itself if None.
+      definition: for exact arithmetic; if None as for `check`, else the function itself.
+      checkpoint: a file that ends in .npz, which keeps what is done every 20 s; a sweep that was
+        interrupted goes on from it, and one that is finished is read from it.
+      again: repeat what is finished, and what another version has begun.
+      seed: of the sampling.
+
+    Returns:
+      A Sweep.
+
+    Raises:
+      TypeError, ValueError: the question cannot be put; says what was expected and the remedy.
+      OSError: the checkpoint cannot be written; said before the work.
+
+    Example:
+      >>> import manualbp
+      >>> sweep = accuracy(manualbp.sigmoid, "float16")
+      >>> [(part.name, part.ulps < 1, part.findings) for part in sweep.parts]
+      [('value', True, {}), ('dz', True, {})]
+    """
+    line = Line(_kind(dtype))
+    bits = line.bits
+    if exhaustive is None:
+        exhaustive = bits == 16
+    if exhaustive and bits == 64:
+        raise ValueError(
+            "accuracy: expected exhaustive=False for float64, got True: it has 2^64 numbers"
+        )
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        np.errstate(all="ignore"),
+    ):
+        asked = Question(function, line, argument, others, domain, truth, definition)
+        asked.samples = line.width if exhaustive else _SAMPLES[bits]
+        asked.seed = seed
+        store = Checkpoint(checkpoint, again, asked.identity())
+        if store.finished is not None:
+            return Sweep.read(store.finished, store.state["worst"])
+        start = time.perf_counter()
+        state = store.begin(_nothing(asked))
+        checked = (np.inf, np.inf, 0) if bits == 64 else asked.form_checked()
+        asked.by_form = checked[0] <= GOOD_AT_ZEROS and checked[1] <= GOOD
+        if bits == 64:
+            _search(asked, state)
+        elif asked.by_form:
+            _sweep(asked, state, store)
+        elif bits == 32 and exhaustive:
+            raise ValueError(
+                f"accuracy: expected a float64 form good to {GOOD} ULP for all 2^32 inputs, got "
+                f"one of {checked[1]:.3g}: give truth=, a rule, or exhaustive=False"
+            )
+        else:
+            asked.samples = asked.samples if bits == 16 else 2
+            _sweep_exactly(asked, state, store)
+        seconds = float(state["seconds"]) + time.perf_counter() - start
+        sweep = sweep_of(asked, state, checked, exhaustive, seconds)
+        store.write(state, sweep)
+    return sweep
+
+
+def _kind(dtype: Any) -> np.dtype:
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or kind not in map(jnp.dtype, ("float16", "bfloat16", "float32", "float64")):
+        raise ValueError(
+            "accuracy: expected dtype float16, bfloat16, float32 or float64, got "
+            f"{brief(dtype) if kind is None else kind.name}: integers have no ULPs"
+        )
+    with jax.enable_x64(True):
+        try:
+            _compiled_sum(jnp.ones(1, kind))
+        except Exception as reason:
+            raise ValueError(
+                f"accuracy: expected a dtype of the backend {jax.default_backend()}, got "
+                f"{kind.name}: it has none ({str(reason).splitlines()[0][:80]})"
+            ) from None
+    return kind
+
+
+def _compiled_sum(x: Any) -> Any:
+    return jax.block_until_ready(jax.jit(lambda x: x + x)(x))
+
+
+class Question:
+    """A function of numbers in a dtype, its truth, and the inputs."""
+
+    samples = 1  # tried in each block
+    seed = 0
+    by_form = False  # whether the float64 form is the truth
+
+    def __init__(self, function, line, argument, others, domain, truth, definition):
+        self.line = line
+        subject, names, specs = _described(function)
+        self.name = subject.name
+        known = function if truth is None else truth
+        known_subject, known_names, known_specs = _described(known)
+        if len(known_names) == len(names):  # a rule knows the domains, too
+            names, specs = known_names, known_specs
+        if definition is None and isinstance(known, Rule):
+            definition = definition_of(known)
+        definition = definition or known_subject.definition or known_subject.forward
+        self.shape, args = _elementwise(subject, specs)
+        self.ours = problem_of(subject, definition, args)
+        self.true = problem_of(known_subject, definition, args)
+        free = [names[i] for i in self.ours.free]
+        self.names = ("value", *(f"d{free[k]}" for k in self.ours.differentiated))
+        self.swept = _place(self.name, free, argument)
+        self.argument = free[self.swept]
+        spec = self.ours.specs[self.ours.free[self.swept]]
+        self.domain = domain or _DOMAINS.get(spec.domain, (-np.inf, np.inf))
+        self.grid = self._grid(free, others or {})
+        self.kink = getattr(known, "kink", None)
+        self._programs = self.ours.trace_ours(line.kind), self.true.trace_ours(np.float64)
+        # which results depend on the argument: NaN in is NaN out for these alone
+        self.depends = depends(self._programs[1].jaxpr, self.swept)
+
+    def _grid(self, free: list[str], others: dict) -> list[tuple[float, ...]]:
+        """The other arguments' values, rounded to the dtype, in all combinations."""
+        unknown = set(others) - {name for name in free if name != self.argument}
+        if unknown:
+            raise ValueError(
+                f"accuracy: expected others of {', '.join(free)} without {self.argument}, got "
+                f"{', '.join(sorted(unknown))}"
+            )
+        values = []
+        for k, name in enumerate(free):
+            if k != self.swept:
+                domain = self.ours.specs[self.ours.free[k]].domain
+                given = others.get(name, _GRID.get(domain, _GRID["real"]))
+                values.append(tuple(float(x) for x in np.asarray(given, self.line.kind)))
+        return list(itertools.product(*values))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two sweeps the same: the programs themselves, inputs, versions, the device."""
+        text = re.sub(r"0x[0-9a-f]+", "", "".join(map(str, self._programs)))
+        return {
+            "function": self.name,
+            "dtype": self.line.kind.name,
+            "argument": self.argument,
+            "inputs": [*map(list, self.grid), *self.domain, self.samples, self.seed],
+            "program": hashlib.sha256(text.encode()).hexdigest()[:16],
+            "manualbp": manualbp.__version__,
+            "jax": jax.__version__,
+            "backend": jax.default_backend(),
+            "device": jax.devices()[0].device_kind,
+        }
+
+    # Inputs
+
+    def tried(self, block: int) -> np.ndarray:
+        """The places of a block that are tried."""
+        return self.places(np.asarray([block]), np).ravel().astype(np.uint64)
+
+    def places(self, blocks: Any, xp: Any) -> Any:
+        """(blocks, samples): all, or one in each of as many strata, the ends among them."""
+        stratum = self.line.width // self.samples
+        j = xp.arange(self.samples, dtype=xp.uint32)[None, :]
+        start = blocks.astype(xp.uint32)[:, None] * np.uint32(self.line.width)
+        if stratum == 1:
+            return start + j
+        mixed = (start + j + np.uint32(self.seed)) * np.uint32(2654435761)
+        mixed = (mixed ^ (mixed >> 15)) * np.uint32(2246822519)
+        inside = (mixed ^ (mixed >> 13)) % np.uint32(stratum)
+        inside = xp.where(j == 0, 0, xp.where(j == self.samples - 1, stratum - 1, inside))
+        return start + j * np.uint32(stratum) + inside.astype(xp.uint32)
+
+    def arguments(self, places: Any, g: int) -> list[np.ndarray]:
+        """All arguments as float64, at places and with a set of the others."""
+        x = self.line.wide(self.line.numbers(np.asarray(places, np.uint64)))
+        given = [np.full(len(x), v) for v in self.grid[g]]
+        return [*given[: self.swept], x, *given[self.swept :]]
+
+    def others(self, g: int) -> list:
+        """The other arguments, as the dtype's numbers."""
+        return [np.asarray(v, self.line.kind) for v in self.grid[g]]
+
+    # Programs over arrays of numbers
+
+    def _run(self, program: Callable, xs: Sequence[Any]) -> list:
+        """Value and derivatives, each of the shape (n,)."""
+        n = xs[0].shape[0]
+        xs = [x.reshape(n, *self.shape) for x in xs]
+        return [y.reshape(n) for y in jax.vmap(program)(*xs, jnp.ones(n, xs[0].dtype))]
+
+    def got(self, xs: Sequence[Any]) -> list:
+        """The function's results, as users compile it: nothing else is fused with it."""
+        xs = jax.lax.optimization_barrier(list(xs))
+        results = self._run(core.jaxpr_as_fun(self._programs[0]), xs)
+        return jax.lax.optimization_barrier(results)
+
+    def form(self, xs: Sequence[Any]) -> tuple[list, list]:
+        """The float64 form's results, and the size of the largest term of each."""
+        both = self._run(with_terms(self._programs[1]), [self.line.wide(x, jnp) for x in xs])
+        return both[: len(self.names)], both[len(self.names) :]
+
+    def spread(self, x: Any, others: Sequence[Any]) -> list:
+        """All arguments, from the one swept and numbers for the others."""
+        given = [jnp.full_like(x, v) for v in others]
+        return [*given[: self.swept], x, *given[self.swept :]]
+
+    @functools.cached_property
+    def compiled(self) -> Callable:
+        """(got, form, terms), the form at zeros, (errors, errors in terms, findings)."""
+
+        @jax.jit
+        def everything(x, others):
+            xs = self.spread(x, others)
+            got = [self.line.wide(y, jnp) for y in self.got(xs)]
+            form, terms = self.form(xs)
+            at_zero = self.form(self.spread(jnp.asarray([0.0, -0.0], x.dtype), others))[0]
+            wide = [self.line.wide(a, jnp) for a in xs]
+            judged = self._judge(jnp, wide, got, form, [0.0] * len(got), terms, at_zero)
+            return [jnp.stack(y) for y in (got, form, terms)], jnp.stack(at_zero), judged
+
+        return everything
+
+    def judged(self, places: np.ndarray, g: int) -> tuple:
+        """got, truth, error, error in terms and findings at places, by the truth in use."""
+        size = min(CHUNK, 2**self.line.bits)
+        found = []
+        for at in range(0, max(len(places), 1), size):
+            some = places[at : at + size]
+            n = len(some)
+            x = self.line.numbers(np.resize(np.asarray(some, np.uint64), size))
+            raw, at_zero, judged = self.compiled(x, self.others(g))
+            (got, form, terms), judged = (
+                [np.asarray(y)[:, :n] for y in ys] for ys in (raw, judged)
+            )
+            if not self.by_form:
+                form, judged = self._exactly(some, g, got, form, terms, np.asarray(at_zero))
+            found.append((got, form, *judged))
+        return tuple(np.concatenate(y, axis=1) for y in zip(*found, strict=True))
+
+    def _exactly(self, places, g: int, got, form, terms, at_zero) -> tuple:
+        """Exact arithmetic as the truth; where it has none nothing is counted."""
+        xs = self.arguments(places, g)
+        x = xs[self.swept]
+        high, low, known = self.balls(xs)
+        # limits, which balls do not have, are those of the form
+        infinite = np.isinf(x)
+        high = np.where(infinite, form, high)
+        low = np.where(np.isfinite(high), low, 0.0)
+        judged = self._judge(np, xs, got, high, low, terms, at_zero)
+        known |= infinite | np.isnan(x)
+        return high, [np.where(known, y, np.zeros_like(y)) for y in judged]
+
+    def _judge(self, xp, xs, got, truth, low, terms, at_zero) -> tuple:
+        x, limits = xs[self.swept], self.line.limits
+        counted = ((x >= self.domain[0]) & (x <= self.domain[1])) | xp.isnan(x)
+        smooth = counted & self.smooth(xp, xs)
+        flushed, as_zero = self.line.flushes
+        subnormal = (xp.abs(x) < float(limits.tiny)) & (x != 0) & as_zero
+        out = []
+        for k in range(len(self.names)):
+            t, rest = truth[k], low[k]
+            # the truth beside a subnormal input that is taken as zero
+            instead = xp.where(xp.signbit(x), at_zero[k][1], at_zero[k][0])
+            y = xp.where(subnormal & (xp.abs(got[k]) < float(limits.tiny)), 0.0, got[k])
+            near = (y == instead) | (xp.isnan(y) & xp.isnan(instead))
+            near = subnormal & (near | (xp.abs(y - instead) < xp.abs(y - t)))
+            y, t, rest = (xp.where(near, a, b) for a, b in ((y, got[k]), (instead, t), (0.0, rest)))
+            if self.depends[k]:
+                t = xp.where(xp.isnan(x), xp.nan, t)
+            measured = measure(xp, y, t, rest, terms[k], limits, flushed)
+            shown = smooth if k else counted
+            out.append([xp.where(shown, m, xp.zeros_like(m)) for m in measured])
+        return tuple(xp.stack(column) for column in zip(*out, strict=True))
+
+    def smooth(self, xp: Any, xs: Sequence[Any]) -> Any:
+        """Where the rule is differentiable: at a kink, conventions differ."""
+        if self.kink is None:
+            return True
+        return xp.asarray(self.kink(*self.ours.arguments(xs))) != 0
+
+    # Exact arithmetic
+
+    def balls(self, xs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The definition in exact arithmetic: as two float64s each, and where it is known."""
+        n, parts = len(xs[0]), len(self.names)
+        high, low = np.full((parts, n), np.nan), np.zeros((parts, n))
+        stacks = [x.reshape(n, *self.shape) for x in xs]
+        for at in range(0, n, 256):
+            some = [x[at : at + 256] for x in [*stacks, np.ones(n)]]
+            try:
+                rows = _exact.run_many(self.true.traced.truth, some)
+            except Unsupported:
+                rows = []
+            for i, row in enumerate(rows):
+                if not isinstance(row, Straddles):
+                    for k, array in enumerate(row):
+                        high[k, at + i], low[k, at + i] = two_floats(np.asarray(array).ravel()[0])
+        return high, low, np.isfinite(high).all(axis=0)
+
+    def form_checked(self, more: Sequence[tuple[np.ndarray, int]] = ()) -> tuple:
+        """The float64 form's error: in ULPs, in those of its largest term; at how many points."""
+        points = list(more)
+        # kept in what rules share, as the truth of a rule is that of its peer
+        key = f"truth {self.line.kind} {self.grid} {self.domain} {self.seed}"
+        if not points and key in self.true.kept:
+            return self.true.kept[key]
+        worst, known_points = np.zeros(2), 0
+        for places, g in points or self._probes():
+            xs = self.arguments(places, g)
+            size = min(CHUNK, 2**self.line.bits)
+            x = self.line.numbers(np.resize(places, size))
+            raw = self.compiled(x, self.others(g))[0]
+            form, terms = (np.asarray(y)[:, : len(places)] for y in raw[1:])
+            high, low, known = self.balls(xs)
+            known_points += int(known.sum())
+            for k in range(len(self.names)):
+                far = measure(np, form[k], high[k], low[k], terms[k], self.line.limits, False)
+                shown = known & (self.smooth(np, xs) if k else True)
+                worst = np.maximum(worst, [e[shown].max(initial=0.0) for e in far[:2]])
+                if (far[2][shown] & LOST).any():  # NaN or infinite on one side alone
+                    worst[:] = np.inf
+        if not known_points:
+            worst[:] = np.inf
+        checked = *worst.tolist(), known_points
+        if not more:
+            self.true.kept[key] = checked
+        return checked
+
+    def _probes(self) -> list[tuple[np.ndarray, int]]:
+        """Both ends and a random place of each exponent, random places, and thresholds."""
+        rng = np.random.default_rng(self.seed)
+        first, mantissas = self.line.exponents(), 2**self.line.limits.nmant
+        within = rng.integers(0, mantissas, len(first), np.uint64)
+        each = [first, first + np.uint64(mantissas - 1), first + within]
+        each.append(rng.integers(0, 2**self.line.bits, 64, np.uint64))
+        every = np.unique(np.concatenate([*each, self.thresholds()]))
+        x = self.line.wide(self.line.numbers(every))
+        every = every[np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])]
+        most, sets = _EXACT_POINTS[self.line.bits], len(self.grid)
+        some = rng.permutation(every)[: max(most, 16 * sets)]
+        return [(np.sort(some[g::sets]), g) for g in range(sets)]
+
+    def thresholds(self) -> np.ndarray:
+        """Places on, just below and just above each comparison of rule and definition."""
+        found = {self.line.place(x) for x in (0.0, 1.0, -1.0)}
+        try:
+            points = self.true.thresholds
+        except (TypeError, ValueError, jax.errors.JaxRuntimeError):
+            points = []
+        found |= {self.line.place(float(np.ravel(p[self.swept])[0])) for p in points}
+        around = {k + step for k in found for step in (-1, 0, 1)}
+        return np.asarray(sorted(k for k in around if 0 <= k < 2**self.line.bits), np.uint64)
+
+
+def _described(function: Any) -> tuple[Subject, list[str], list[Spec]]:
+    """The subject, and name and domain of each argument."""
+    try:
+        subject = subject_of(function)
+    except TypeError:
+        if not callable(function):
+            raise TypeError(
+                f"accuracy: expected a rule or a function of numbers, got {brief(function)}"
+            ) from None
+        name = getattr(function, "__name__", type(function).__name__)
+        subject = Subject(name, function, functools.partial(_pull_back, function), function)
+    source = function.fwd if isinstance(function, Rule) else function
+    parameters = inspect.signature(source[0] if isinstance(source, tuple) else source).parameters
+    names = [
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    domains = ["real"] * len(names)
+    if isinstance(function, Rule) and function.name in {rule.name for rule in manualbp.RULES}:
+        domains = [getattr(case, "domain", "real") for case in CASES[base_name(function)]]
+    alone = {"key": "none", "simplex": "unit"}  # of one entry
+    return subject, names, [Spec((), alone.get(d, d)) for d in domains]
+
+
+def _elementwise(subject: Subject, specs: list[Spec]) -> tuple[tuple[int, ...], tuple]:
+    """The shape of arguments on which it is a function of numbers, and those arguments."""
+    refused = ValueError(
+        f"accuracy: expected a function of numbers, entry by entry, got {subject.name}: close over "
+        "its other entries, as in lambda z: softmax(jnp.stack([z, 0.0]))[0]"
+    )
+    floating = [s for s in specs if s.domain not in ("none", "integers")]
+    if not floating or len(floating) + sum(s.domain == "none" for s in specs) < len(specs):
+        raise refused
+    three = np.asarray([0.25, 0.5, 0.75], np.float32)
+
+    @jax.jit
+    def compiled(x: Any) -> Any:
+        return subject.forward(*(None if s.domain == "none" else x for s in specs))
+
+    def call(x: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled(x))
+
+    def args(shape: tuple[int, ...]) -> tuple:
+        return tuple(Spec(() if s.domain == "none" else shape, s.domain) for s in specs)
+
+    try:
+        alone = call(three)
+        if alone.shape == (3,):
+            poisoned = call(np.where([False, True, False], np.nan, three).astype(np.float32))
+            if call(three[0]).shape == () and np.array_equal(alone[::2], poisoned[::2]):
+                return (), args(())
+        # a sum, or mean, over the last axis
+        single = [call(three[k : k + 1]) for k in range(3)]
+        if alone.shape == () and all(y.shape == () for y in single):
+            close = [np.allclose(alone, f(single), rtol=1e-5, atol=1e-6) for f in (np.sum, np.mean)]
+            if any(close):
+                return (1,), args((1,))
+    except (TypeError, ValueError, IndexError):
+        pass
+    raise refused
+
+
+def _place(name: str, free: list[str], argument: str | int | None) -> int:
+    if argument is None:
+        return free.index("z") if "z" in free else 0
+    if isinstance(argument, int) and 0 <= argument < len(free):
+        return argument
+    if argument in free:
+        return free.index(argument)
+    raise ValueError(f"accuracy: expected an argument of {name}({', '.join(free)}), got {argument}")
+
+
+# Sweeps: what is known of each block of neighbours, for each part
+
+
+def _nothing(asked: Question) -> dict[str, np.ndarray]:
+    parts, blocks = len(asked.names), asked.line.blocks
+    return {
+        "worst": np.zeros(
+            (2, parts, blocks), np.float32
+        ),  # ULPs of the truth, and of the largest term
+        "grid": np.zeros((2, parts, blocks), np.uint16),  # the set of others there
+        "count": np.zeros((len(FINDINGS), parts, blocks), np.int64),
+        "searched": np.zeros((2, 0), np.uint64),  # place and set of others, where few are tried
+        "done": np.zeros((), np.int64),
+        "inputs": np.zeros((), np.int64),
+        "seconds": np.zeros(()),
+    }
+
+
+def _merge(state: dict, blocks: np.ndarray, g: int, worst: Any, count: Any, inputs: int) -> None:
+    """What was found in some blocks, each once."""
+    worst = np.asarray(worst, np.float32)
+    larger = worst > state["worst"][..., blocks]
+    state["grid"][..., blocks] = np.where(larger, g, state["grid"][..., blocks])
+    state["worst"][..., blocks] = np.maximum(state["worst"][..., blocks], worst)
+    state["count"][..., blocks] += count
+    state["inputs"] += inputs
+
+
+def _merge_places(asked: Question, state: dict, places: np.ndarray, g: int) -> np.ndarray:
+    """The same for what is found at places; the errors there."""
+    _, _, *errors, flags = asked.judged(places, g)
+    block = (places // np.uint64(asked.line.width)).astype(np.int64)
+    blocks, inverse = np.unique(block, return_inverse=True)
+    worst = np.zeros((2, len(asked.names), len(blocks)))
+    count = np.zeros((len(FINDINGS), len(asked.names), len(blocks)), np.int64)
+    for part in range(len(asked.names)):
+        for metric in range(2):
+            np.maximum.at(worst[metric, part], inverse, errors[metric][part])
+        for bit in range(len(FINDINGS)):
+            np.add.at(count[bit, part], inverse, (flags[part] >> bit) & 1)
+    _merge(state, blocks, g, worst, count, len(places))
+    return np.stack(errors)
+
+
+def _sweep(asked: Question, state: dict, store: Checkpoint) -> None:
+    """All blocks on all devices, with each set of the other arguments."""
+    line, devices = asked.line, jax.devices()
+    rows = max(1, min(line.blocks, CHUNK // asked.samples) // len(devices)) * len(devices)
+    chunks = -(-line.blocks // rows)
+    share = NamedSharding(Mesh(np.asarray(devices), ("blocks",)), PartitionSpec("blocks"))
+    run = looker(asked)
+    for step in store.steps(state, chunks * len(asked.grid)):
+        g, c = divmod(step, chunks)
+        blocks = np.arange(c * rows, min((c + 1) * rows, line.blocks))
+        # as many each time: a last one with fewer repeats some
+        given = jax.device_put(np.resize(blocks, rows).astype(np.uint32), share)
+        worst, count = run(given, asked.others(g))
+        _merge(
+            state,
+            blocks,
+            g,
+            np.asarray(worst)[..., : len(blocks)],
+            np.asarray(count)[..., : len(blocks)],
+            len(blocks) * asked.samples,
+        )
+
+
+def looker(asked: Question) -> Callable:
+    """A function of blocks and the other arguments: largest errors of each, and counts.
+
+    It is several programs: XLA would fuse the errors into their maxima, and compute them one by
+    one. An ordinary chunk needs no second look.
+    """
+    limits, samples = asked.line.limits, asked.samples
+    enough = 4.0 if limits.nmant > 11 else 1.0
+
+    @jax.jit
+    def errors(blocks, others):
+        x = asked.line.numbers(asked.places(blocks, jnp), jnp).reshape(-1)
+        xs = asked.spread(x, others)
+        pairs = zip(asked.got(xs), asked.form(xs)[0], strict=True)
+        far = [in_ulps(jnp.abs(g.astype(t.dtype) - t), jnp.abs(t), limits) for g, t in pairs]
+        return x, [e.astype(jnp.float32) for e in far]  # half as much to read again
+
+    @jax.jit
+    def largest(x, far):
+        worst = jnp.stack([e.reshape(-1, samples).max(axis=-1) for e in far])
+        # NaN is not below anything
+        return worst, jnp.all(worst <= enough) & ~jnp.any(jnp.isnan(x))
+
+    @jax.jit
+    def tally(error, term, flags):
+        parts = len(asked.names)
+        worst = [e.reshape(parts, -1, samples).max(axis=-1) for e in (error, term)]
+        # three counts in one sum: each needs 17 bits
+        wide = flags.reshape(parts, -1, samples).astype(jnp.int64)
+        counts = []
+        for bit in range(0, len(FINDINGS), 3):
+            three = [((wide >> (bit + k)) & 1) << (20 * k) for k in range(3)]
+            total = sum(three).sum(axis=-1)
+            counts += [(total >> (20 * k)) & (2**20 - 1) for k in range(3)]
+        return jnp.stack(worst), jnp.stack(counts[: len(FINDINGS)])
+
+    def run(blocks, others):
+        x, far = errors(blocks, others)
+        worst, ordinary = largest(x, far)
+        if ordinary:
+            return np.stack([worst] * 2), np.zeros((len(FINDINGS), *worst.shape), np.int64)
+        return tally(*asked.compiled(x, others)[2])
+
+    return run
+
+
+def _sweep_exactly(asked: Question, state: dict, store: Checkpoint) -> None:
+    """The same with exact arithmetic as the truth: in half precision all, else few."""
+    blocks = np.arange(0, asked.line.blocks, 1 if asked.line.bits == 16 else 32)
+    chunks = np.array_split(blocks, max(1, len(blocks) * asked.samples // 1024))
+    for step in store.steps(state, len(chunks) * len(asked.grid)):
+        g, c = divmod(step, len(chunks))
+        _merge_places(asked, state, np.concatenate([asked.tried(b) for b in chunks[c]]), g)
+
+
+def _search(asked: Question, state: dict) -> None:
+    """float64: from each exponent and threshold uphill, with exact arithmetic as the truth."""
+    rng = np.random.default_rng(asked.seed)
+    parts, last = len(asked.names), 2**asked.line.bits
+
+    for g in range(len(asked.grid)):
+        places, errors = np.zeros(0, np.uint64), np.zeros((2, parts, 0))
+
+        def look(some: Any, g: int = g) -> None:
+            nonlocal places, errors
+            new = np.setdiff1d(np.asarray(some, np.uint64), places)
+            places = np.concatenate([places, new])
+            errors = np.concatenate([errors, _merge_places(asked, state, new, g)], axis=-1)
+
+        step = 1 if g == 0 else 8
+        starts = asked.line.exponents()[g % step :: step]
+        starts = starts + rng.integers(0, 2**asked.line.limits.nmant, len(starts), np.uint64)
+        look(np.concatenate([starts, asked.thresholds()]))
+        for metric, part in np.ndindex(2, parts):
+            for bits in range(48, -1, -8 if g else -4):
+                best = np.sort(places[np.argsort(-errors[metric, part], kind="stable")[:12]])
+                moves = rng.integers(1, 2 ** (bits + 4), (len(best), 3)).astype(np.int64)
+                tried = best.astype(object)[:, None] + moves * rng.choice([-1, 1], moves.shape)
+                look([k for k in tried.ravel() if 0 <= k < last])
+        tagged = np.stack([places, np.full(len(places), g, np.uint64)])
+        state["searched"] = np.concatenate([state["searched"], tagged], axis=1)
