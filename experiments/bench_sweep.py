@@ -33,8 +33,8 @@ def seconds(function, *args):
 
 def race(rule, chunks, seed):
     """Rates in millions of inputs a second."""
-    line = _ulps.Line(jnp.dtype("float32"))
-    question = _sweep.Question(rule, line, None, None, None, None, None)
+    line = _ulps.line_of("float32")
+    question = _sweep.Question([rule], line)
     question.samples = width = line.width
     sweep = _sweep.looker(question)
 

@@ -238,12 +238,13 @@ def _verify(arguments: argparse.Namespace) -> int:
             name,
             *(_rung(by_rung.get(rung)) for rung in ("contract", "autodiff", "exact")),
             _proof(row.report.proof),
-            *(_ulps(row.accuracy.get(d)) for d in ("float16", "bfloat16", "float32", "float64")),
+            *(_ulps(name, d, row.accuracy.get(d)) for d in _DTYPES),
             _coloured(row.verdict),
         )
     console.print(table)
     console.print(
-        "ULP: worst sampled error of the gradient in units in the last place, ours | jax.grad's."
+        "ULP: worst error of value and gradient in units in the last place < its bound | of the "
+        "gradient of jax.grad."
     )
     console.print("proof: on every open branch, for small shapes; - where none was found.")
     for name in chosen:
@@ -372,10 +373,17 @@ def _proof(proof: Any) -> str:
     return "-" if proof is None or proof.verdict == "NOT PROVED" else _coloured(proof.verdict)
 
 
-def _ulps(accuracy: Any) -> str:
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def _ulps(name: str, dtype: str, accuracy: Any) -> str:
+    from manualbp.verify._cases import bound_of
+
     if accuracy is None:
         return "-"
-    return f"{_digits(accuracy.gradient.ulps)} | {_digits(accuracy.autodiff.ulps)}"
+    worst, bound = accuracy.worst, bound_of(name, dtype)[0]
+    beside = f"{_digits(worst)} {'<' if worst <= bound else '>'} {bound:g}"
+    return f"{beside} | {_digits(accuracy.autodiff.ulps)}"
 
 
 def _digits(ulps: float) -> str:

@@ -104,9 +104,9 @@ def _gaussian_fwd(mean, variance, targets):
     remedy = f"give one variance (), or one an output {m.shape[-1:]}"
     broadcasts(name, "variance", v, "mean", m, remedy)
     error, wide = widen(m) - widen(t), align(widen(v), m.ndim)
-    # error * (error / v) overflows later than error^2 / v
-    terms = jnp.log(wide) + math.log(2 * math.pi) + error * (error / wide)
-    return (0.5 * jnp.sum(terms, axis=-1)).astype(m.dtype), (error, v)
+    # in this order nothing overflows before the loss does
+    terms = 0.5 * (jnp.log(wide) + math.log(2 * math.pi)) + (0.5 * error) * (error / wide)
+    return jnp.sum(terms, axis=-1).astype(m.dtype), (error, v)
 
 
 def _gaussian_bwd(saved, dy):
@@ -114,7 +114,7 @@ def _gaussian_bwd(saved, dy):
     g, wide = widen(dy)[..., None], align(widen(v), error.ndim)
     scaled = error / wide
     dm = (g * scaled).astype(dy.dtype)
-    dv = sum_to(0.5 * g * (1 - error * scaled) / wide, v.shape)
+    dv = sum_to(g * (0.5 / wide - (0.5 * scaled) * scaled), v.shape)
     return dm, dv.astype(v.dtype), -dm
 
 

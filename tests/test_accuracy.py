@@ -54,8 +54,7 @@ def test_tails_of_jax_nn_sigmoid_are_lost():
 def test_results_are_those_of_the_compiled_function():
     x = np.linspace(-20, 20, 2**12, dtype=np.float32)
     with jax.enable_x64(True):
-        line = _ulps.Line(jnp.dtype("float32"))
-        question = _sweep.Question(bp.tanh, line, None, None, None, None, None)
+        question = _sweep.Question([bp.tanh], _ulps.line_of("float32"))
         got = jax.jit(lambda x: question.got([x]))(x)
 
     def plain(z):

@@ -45,6 +45,11 @@ class Accuracy:
     autodiff: Error
     inputs: int
 
+    @property
+    def worst(self) -> float:
+        """Of the rule, in ULPs."""
+        return max(self.value.ulps, self.gradient.ulps)
+
 
 def sampled_accuracy(
     problem: Problem,

@@ -31,9 +31,9 @@ from manualbp.verify._reference import base_name, definition_of
 from manualbp.verify._ulps import (
     FINDINGS,
     LOST,
-    Line,
     depends,
     in_ulps,
+    line_of,
     measure,
     two_floats,
     with_terms,
@@ -41,9 +41,8 @@ from manualbp.verify._ulps import (
 
 # Evaluated at once: what a core's cache holds, and all the memory a sweep takes
 CHUNK = 2**18
-# A float64 form is the truth where exact arithmetic finds it this good, in ULPs of the dtype: of
-# the largest term, and of the truth, which no float64 form knows better next to its zeros
-GOOD, GOOD_AT_ZEROS = 0.01, 4.0
+# A float64 form is the truth where exact arithmetic finds it this good, in ULPs of the dtype
+GOOD = 0.01
 # How many inputs are tried in each block where not all are, by bits of the dtype
 _SAMPLES = {16: 8, 32: 64, 64: 1}
 # At how many points a float64 form is compared with exact arithmetic, by bits of the dtype
@@ -53,7 +52,7 @@ _GRID = {
     "labels": (0.0, 1.0, 0.25),
     "positive": (1.0, 0.25, 100.0),
     "weights": (0.0, 1.0, 0.5),
-    "real": (1.0, 0.0, 0.25, -3.0),
+    "real": (1.0, -3.0, 0.25, 0.0),
 }
 _DOMAINS = {
     **dict.fromkeys(("unit", "labels", "probability", "simplex"), (0.0, 1.0)),
@@ -82,7 +81,8 @@ def accuracy(
     first power of two beyond the largest number, so that rounding there counts as rounding. Where
     the truth passes through zero as a sum of larger terms (the derivative of swish at -1.28), the
     error is measured in ULPs of the largest term, too; that is looked at where the error exceeds
-    4 ULP (1 in half precision). The terms are those of sums in the float64 form. Where the backend
+    4 ULP (1 in half precision). The terms are those of sums in the float64 form; results that have
+    one sign everywhere, such as tails that vanish, have none. Where the backend
     flushes subnormal numbers, a zero is no error where the truth is subnormal (to 4 ULP), and a
     subnormal input may be taken as zero. At kinks of a rule its derivatives are not measured.
 
@@ -123,7 +123,7 @@ def accuracy(
       >>> [(part.name, part.ulps < 1, part.findings) for part in sweep.parts]
       [('value', True, {}), ('dz', True, {})]
     """
-    line = Line(_kind(dtype))
+    line = line_of(_kind(dtype))
     bits = line.bits
     if exhaustive is None:
         exhaustive = bits == 16
@@ -136,7 +136,7 @@ def accuracy(
         jax.numpy_dtype_promotion("standard"),
         np.errstate(all="ignore"),
     ):
-        asked = Question(function, line, argument, others, domain, truth, definition)
+        asked = Question([function], line, argument, others, domain, truth, definition)
         asked.samples = line.width if exhaustive else _SAMPLES[bits]
         asked.seed = seed
         store = Checkpoint(checkpoint, again, asked.identity())
@@ -144,8 +144,8 @@ def accuracy(
             return Sweep.read(store.finished, store.state["worst"])
         start = time.perf_counter()
         state = store.begin(_nothing(asked))
-        checked = (np.inf, np.inf, 0) if bits == 64 else asked.form_checked()
-        asked.by_form = checked[0] <= GOOD_AT_ZEROS and checked[1] <= GOOD
+        checked = asked.form_checked()
+        asked.by_form = bits < 64 and checked[1] <= GOOD
         if bits == 64:
             _search(asked, state)
         elif asked.by_form:
@@ -190,37 +190,52 @@ def _compiled_sum(x: Any) -> Any:
 
 
 class Question:
-    """A function of numbers in a dtype, its truth, and the inputs."""
+    """Functions of numbers in a dtype, their common truth, and the inputs."""
 
     samples = 1  # tried in each block
     seed = 0
     by_form = False  # whether the float64 form is the truth
+    crosses: tuple[bool, ...] = ()  # which results pass through zero
+    exact_points = 0  # at which that is compared with exact arithmetic; a number by dtype if 0
 
-    def __init__(self, function, line, argument, others, domain, truth, definition):
+    def __init__(
+        self,
+        functions,
+        line,
+        argument=None,
+        others=None,
+        domain=None,
+        truth=None,
+        definition=None,
+        of_numbers=False,
+    ):
         self.line = line
-        subject, names, specs = _described(function)
-        self.name = subject.name
-        known = function if truth is None else truth
-        known_subject, known_names, known_specs = _described(known)
-        if len(known_names) == len(names):  # a rule knows the domains, too
-            names, specs = known_names, known_specs
+        subjects = [_described(f) for f in functions]
+        known = functions[0] if truth is None else truth
+        self.name = subjects[0][0].name
+        known_subject, names, specs = _described(known)
+        if len(names) != len(subjects[0][1]):  # else a rule knows the domains
+            _, names, specs = subjects[0]
         if definition is None and isinstance(known, Rule):
             definition = definition_of(known)
         definition = definition or known_subject.definition or known_subject.forward
-        self.shape, args = _elementwise(subject, specs)
-        self.ours = problem_of(subject, definition, args)
+        shape = _shape if of_numbers else _elementwise
+        self.shape, args = shape(subjects[0][0], specs)
         self.true = problem_of(known_subject, definition, args)
-        free = [names[i] for i in self.ours.free]
-        self.names = ("value", *(f"d{free[k]}" for k in self.ours.differentiated))
+        problems = [problem_of(subject, definition, args) for subject, *_ in subjects]
+        free = [names[i] for i in self.true.free]
+        parts = ("value", *(f"d{free[k]}" for k in self.true.differentiated))
+        self.names = parts * len(functions)
         self.swept = _place(self.name, free, argument)
         self.argument = free[self.swept]
-        spec = self.ours.specs[self.ours.free[self.swept]]
+        spec = self.true.specs[self.true.free[self.swept]]
         self.domain = domain or _DOMAINS.get(spec.domain, (-np.inf, np.inf))
         self.grid = self._grid(free, others or {})
         self.kink = getattr(known, "kink", None)
-        self._programs = self.ours.trace_ours(line.kind), self.true.trace_ours(np.float64)
+        self._form = self.true.trace_ours(np.float64)
+        self._programs = [problem.trace_ours(line.kind) for problem in problems]
         # which results depend on the argument: NaN in is NaN out for these alone
-        self.depends = depends(self._programs[1].jaxpr, self.swept)
+        self.depends = depends(self._form.jaxpr, self.swept) * len(functions)
 
     def _grid(self, free: list[str], others: dict) -> list[tuple[float, ...]]:
         """The other arguments' values, rounded to the dtype, in all combinations."""
@@ -233,14 +248,14 @@ class Question:
         values = []
         for k, name in enumerate(free):
             if k != self.swept:
-                domain = self.ours.specs[self.ours.free[k]].domain
+                domain = self.true.specs[self.true.free[k]].domain
                 given = others.get(name, _GRID.get(domain, _GRID["real"]))
                 values.append(tuple(float(x) for x in np.asarray(given, self.line.kind)))
         return list(itertools.product(*values))
 
     def identity(self) -> dict[str, Any]:
         """What makes two sweeps the same: the programs themselves, inputs, versions, the device."""
-        text = re.sub(r"0x[0-9a-f]+", "", "".join(map(str, self._programs)))
+        text = re.sub(r"0x[0-9a-f]+", "", "".join(map(str, [*self._programs, self._form])))
         return {
             "function": self.name,
             "dtype": self.line.kind.name,
@@ -293,64 +308,68 @@ class Question:
     def got(self, xs: Sequence[Any]) -> list:
         """The function's results, as users compile it: nothing else is fused with it."""
         xs = jax.lax.optimization_barrier(list(xs))
-        results = self._run(core.jaxpr_as_fun(self._programs[0]), xs)
-        return jax.lax.optimization_barrier(results)
+        results = [self._run(core.jaxpr_as_fun(program), xs) for program in self._programs]
+        return jax.lax.optimization_barrier([y for ys in results for y in ys])
 
     def form(self, xs: Sequence[Any]) -> tuple[list, list]:
         """The float64 form's results, and the size of the largest term of each."""
-        both = self._run(with_terms(self._programs[1]), [self.line.wide(x, jnp) for x in xs])
-        return both[: len(self.names)], both[len(self.names) :]
+        both = self._run(with_terms(self._form), [self.line.wide(x, jnp) for x in xs])
+        parts, times = len(both) // 2, len(self._programs)
+        return both[:parts] * times, both[parts:] * times
 
     def spread(self, x: Any, others: Sequence[Any]) -> list:
         """All arguments, from the one swept and numbers for the others."""
         given = [jnp.full_like(x, v) for v in others]
         return [*given[: self.swept], x, *given[self.swept :]]
 
+    def _raw(self, x: Any, others: Sequence[Any]) -> tuple:
+        """got, form and terms at numbers, and the form at 0 and -0: lists of parts."""
+        xs = self.spread(x, others)
+        form, terms = self.form(xs)
+        at_zero = self.form(self.spread(jnp.asarray([0.0, -0.0], x.dtype), others))[0]
+        return [self.line.wide(y, jnp) for y in self.got(xs)], form, terms, at_zero
+
     @functools.cached_property
-    def compiled(self) -> Callable:
-        """(got, form, terms), the form at zeros, (errors, errors in terms, findings)."""
+    def raw(self) -> Callable:
+        """`_raw`, compiled."""
+        return jax.jit(lambda x, others: list(map(jnp.stack, self._raw(x, others))))
+
+    @functools.cached_property
+    def looked_at(self) -> Callable:
+        """Errors, errors in terms and findings of numbers, compiled; the form is the truth."""
 
         @jax.jit
-        def everything(x, others):
-            xs = self.spread(x, others)
-            got = [self.line.wide(y, jnp) for y in self.got(xs)]
-            form, terms = self.form(xs)
-            at_zero = self.form(self.spread(jnp.asarray([0.0, -0.0], x.dtype), others))[0]
-            wide = [self.line.wide(a, jnp) for a in xs]
-            judged = self._judge(jnp, wide, got, form, [0.0] * len(got), terms, at_zero)
-            return [jnp.stack(y) for y in (got, form, terms)], jnp.stack(at_zero), judged
+        def judge(x, others):
+            got, form, terms, at_zero = self._raw(x, others)
+            wide = [self.line.wide(a, jnp) for a in self.spread(x, others)]
+            return self._judge(jnp, wide, got, form, [0.0] * len(got), terms, at_zero)
 
-        return everything
+        return judge
 
     def judged(self, places: np.ndarray, g: int) -> tuple:
         """got, truth, error, error in terms and findings at places, by the truth in use."""
-        size = min(CHUNK, 2**self.line.bits)
-        found = []
-        for at in range(0, max(len(places), 1), size):
-            some = places[at : at + size]
-            n = len(some)
-            x = self.line.numbers(np.resize(np.asarray(some, np.uint64), size))
-            raw, at_zero, judged = self.compiled(x, self.others(g))
-            (got, form, terms), judged = (
-                [np.asarray(y)[:, :n] for y in ys] for ys in (raw, judged)
-            )
-            if not self.by_form:
-                form, judged = self._exactly(some, g, got, form, terms, np.asarray(at_zero))
-            found.append((got, form, *judged))
-        return tuple(np.concatenate(y, axis=1) for y in zip(*found, strict=True))
-
-    def _exactly(self, places, g: int, got, form, terms, at_zero) -> tuple:
-        """Exact arithmetic as the truth; where it has none nothing is counted."""
+        got, form, terms, at_zero = self._raw_at(places, g)
         xs = self.arguments(places, g)
-        x = xs[self.swept]
+        if self.by_form:
+            return got, form, *self._judge(np, xs, got, form, [0.0] * len(got), terms, at_zero)
         high, low, known = self.balls(xs)
-        # limits, which balls do not have, are those of the form
-        infinite = np.isinf(x)
-        high = np.where(infinite, form, high)
+        # limits, which balls do not have, are those of the form; where neither is, nothing counts
+        x = xs[self.swept]
+        high = np.where(np.isinf(x), form, high)
         low = np.where(np.isfinite(high), low, 0.0)
         judged = self._judge(np, xs, got, high, low, terms, at_zero)
-        known |= infinite | np.isnan(x)
-        return high, [np.where(known, y, np.zeros_like(y)) for y in judged]
+        known |= np.isinf(x) | np.isnan(x)
+        return got, high, *(np.where(known, y, np.zeros_like(y)) for y in judged)
+
+    def _raw_at(self, places: np.ndarray, g: int) -> list[np.ndarray]:
+        """`raw` at any number of places, of which few numbers are compiled for."""
+        size = min(2**16, 2 ** max(10, (len(places) - 1).bit_length()))
+        found = []
+        for at in range(0, max(len(places), 1), size):
+            some = np.asarray(places[at : at + size], np.uint64)
+            *ys, at_zero = self.raw(self.line.numbers(np.resize(some, size)), self.others(g))
+            found.append([np.asarray(y)[:, : len(some)] for y in ys])
+        return [*(np.concatenate(y, axis=1) for y in zip(*found, strict=True)), np.asarray(at_zero)]
 
     def _judge(self, xp, xs, got, truth, low, terms, at_zero) -> tuple:
         x, limits = xs[self.swept], self.line.limits
@@ -369,8 +388,9 @@ class Question:
             y, t, rest = (xp.where(near, a, b) for a, b in ((y, got[k]), (instead, t), (0.0, rest)))
             if self.depends[k]:
                 t = xp.where(xp.isnan(x), xp.nan, t)
-            measured = measure(xp, y, t, rest, terms[k], limits, flushed)
-            shown = smooth if k else counted
+            term = terms[k] if self.crosses[k] else 0.0 * terms[k]
+            measured = measure(xp, y, t, rest, term, limits, flushed)
+            shown = counted if self.names[k] == "value" else smooth
             out.append([xp.where(shown, m, xp.zeros_like(m)) for m in measured])
         return tuple(xp.stack(column) for column in zip(*out, strict=True))
 
@@ -378,13 +398,14 @@ class Question:
         """Where the rule is differentiable: at a kink, conventions differ."""
         if self.kink is None:
             return True
-        return xp.asarray(self.kink(*self.ours.arguments(xs))) != 0
+        return xp.asarray(self.kink(*self.true.arguments(xs))) != 0
 
     # Exact arithmetic
 
     def balls(self, xs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The definition in exact arithmetic: as two float64s each, and where it is known."""
-        n, parts = len(xs[0]), len(self.names)
+        n, times = len(xs[0]), len(self._programs)
+        parts = len(self.names) // times
         high, low = np.full((parts, n), np.nan), np.zeros((parts, n))
         stacks = [x.reshape(n, *self.shape) for x in xs]
         for at in range(0, n, 256):
@@ -397,26 +418,34 @@ class Question:
                 if not isinstance(row, Straddles):
                     for k, array in enumerate(row):
                         high[k, at + i], low[k, at + i] = two_floats(np.asarray(array).ravel()[0])
-        return high, low, np.isfinite(high).all(axis=0)
+        known = np.isfinite(high).all(axis=0)
+        return np.tile(high, (times, 1)), np.tile(low, (times, 1)), known
 
     def form_checked(self, more: Sequence[tuple[np.ndarray, int]] = ()) -> tuple:
         """The float64 form's error: in ULPs, in those of its largest term; at how many points."""
         points = list(more)
         # kept in what rules share, as the truth of a rule is that of its peer
-        key = f"truth {self.line.kind} {self.grid} {self.domain} {self.seed}"
+        key = f"truth {self.line.kind} {self.grid} {self.domain} {self.seed} {len(self.names)}"
         if not points and key in self.true.kept:
-            return self.true.kept[key]
+            self.crosses, checked = self.true.kept[key]
+            return checked
         worst, known_points = np.zeros(2), 0
-        for places, g in points or self._probes():
+        truths = [
+            (places, g, *self.balls(self.arguments(places, g)))
+            for places, g in points or self.probes()
+        ]
+        if not points:
+            signs = np.concatenate(
+                [np.sign(high[:, known]) for *_, high, _, known in truths], axis=1
+            )
+            self.crosses = tuple((signs.min(axis=1) < 0) & (signs.max(axis=1) > 0))
+        for places, g, high, low, known in truths:
             xs = self.arguments(places, g)
-            size = min(CHUNK, 2**self.line.bits)
-            x = self.line.numbers(np.resize(places, size))
-            raw = self.compiled(x, self.others(g))[0]
-            form, terms = (np.asarray(y)[:, : len(places)] for y in raw[1:])
-            high, low, known = self.balls(xs)
+            _, form, terms, _ = self._raw_at(places, g)
             known_points += int(known.sum())
             for k in range(len(self.names)):
-                far = measure(np, form[k], high[k], low[k], terms[k], self.line.limits, False)
+                term = terms[k] * self.crosses[k]
+                far = measure(np, form[k], high[k], low[k], term, self.line.limits, False)
                 shown = known & (self.smooth(np, xs) if k else True)
                 worst = np.maximum(worst, [e[shown].max(initial=0.0) for e in far[:2]])
                 if (far[2][shown] & LOST).any():  # NaN or infinite on one side alone
@@ -425,21 +454,23 @@ class Question:
             worst[:] = np.inf
         checked = *worst.tolist(), known_points
         if not more:
-            self.true.kept[key] = checked
+            self.true.kept[key] = self.crosses, checked
         return checked
 
-    def _probes(self) -> list[tuple[np.ndarray, int]]:
-        """Both ends and a random place of each exponent, random places, and thresholds."""
+    def probes(self) -> list[tuple[np.ndarray, int]]:
+        """Ends and a random place of each exponent, thresholds, and as many of ordinary size."""
         rng = np.random.default_rng(self.seed)
         first, mantissas = self.line.exponents(), 2**self.line.limits.nmant
         within = rng.integers(0, mantissas, len(first), np.uint64)
-        each = [first, first + np.uint64(mantissas - 1), first + within]
-        each.append(rng.integers(0, 2**self.line.bits, 64, np.uint64))
-        every = np.unique(np.concatenate([*each, self.thresholds()]))
-        x = self.line.wide(self.line.numbers(every))
-        every = every[np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])]
-        most, sets = _EXACT_POINTS[self.line.bits], len(self.grid)
-        some = rng.permutation(every)[: max(most, 16 * sets)]
+        each = [first, first + np.uint64(mantissas - 1), first + within, self.thresholds()]
+        most = self.exact_points or _EXACT_POINTS[self.line.bits]
+        ordinary = [self.line.place(x) for x in rng.uniform(-20, 20, most)]
+        chosen = []
+        for places in (np.concatenate(each), np.asarray(ordinary, np.uint64)):
+            x = self.line.wide(self.line.numbers(places))
+            inside = np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])
+            chosen.append(rng.permutation(np.unique(places[inside]))[: most // 2])
+        some, sets = np.concatenate(chosen), len(self.grid)
         return [(np.sort(some[g::sets]), g) for g in range(sets)]
 
     def thresholds(self) -> np.ndarray:
@@ -477,6 +508,13 @@ def _described(function: Any) -> tuple[Subject, list[str], list[Spec]]:
         domains = [getattr(case, "domain", "real") for case in CASES[base_name(function)]]
     alone = {"key": "none", "simplex": "unit"}  # of one entry
     return subject, names, [Spec((), alone.get(d, d)) for d in domains]
+
+
+def _shape(subject: Subject, specs: list[Spec]) -> tuple[tuple[int, ...], tuple]:
+    """What `_elementwise` gives for a function that is known to be one of numbers."""
+    args = [None if s.domain == "none" else jax.ShapeDtypeStruct((3,), np.float32) for s in specs]
+    shape = () if jax.eval_shape(subject.forward, *args).shape == (3,) else (1,)
+    return shape, tuple(Spec(() if s.domain == "none" else shape, s.domain) for s in specs)
 
 
 def _elementwise(subject: Subject, specs: list[Spec]) -> tuple[tuple[int, ...], tuple]:
@@ -635,7 +673,7 @@ def looker(asked: Question) -> Callable:
         worst, ordinary = largest(x, far)
         if ordinary:
             return np.stack([worst] * 2), np.zeros((len(FINDINGS), *worst.shape), np.int64)
-        return tally(*asked.compiled(x, others)[2])
+        return tally(*asked.looked_at(x, others))
 
     return run
 

@@ -1,5 +1,6 @@
 """Errors in units in the last place (ULPs), and the number line of all floats of a dtype."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,6 +81,12 @@ class Line:
         more = np.asarray(2.0**30 if self.bits > 16 else 4, self.kind)
         product = jax.jit(lambda x, y: x * y)
         return bool(product(tiny, half) == 0), bool(product(below, more) == 0)
+
+
+@functools.cache
+def line_of(kind: Any) -> Line:
+    """The line of a dtype."""
+    return Line(jnp.dtype(kind))
 
 
 def measure(xp, got, truth, low, term, limits, flushed) -> tuple:
