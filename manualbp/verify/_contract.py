@@ -152,9 +152,9 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator, n: int) -> Ite
     vmapped = jax.tree.map(lambda x: x[: len(xs)], problem.compiled(*repeated)[0])
     rows = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], vmapped) for i in range(len(xs))]
     yield from _linear(*(row[1] for row in (rows[0], *rows[2:])))
-    first = [jnp.asarray(x) for x in xs[0]]
+    first = jax.device_put(xs[0])
     for call in ("the eager call", "a second eager call"):
-        eager = problem.ours(first, [jnp.asarray(x) for x in ds[0]])
+        eager = problem.ours(first, jax.device_put(ds[0]))
         yield from _agree(f"vmap under jit differs from {call}", eager, rows[0])
     primal = problem.subject.forward(*problem.arguments(first))
     text = "the function's own value differs from its fwd"

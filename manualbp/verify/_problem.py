@@ -417,9 +417,14 @@ class Problem:
     @functools.cached_property
     def traced(self) -> "Traced":
         """The programs as jaxprs, for float64 arguments."""
-        with mode_of(np.float64):
-            truth = jax.make_jaxpr(self.truth)(*self.example())
+        truth = self.traced_truth
         return Traced(self.trace_ours(np.float64), truth)
+
+    @functools.cached_property
+    def traced_truth(self) -> Any:
+        """`truth` as a jaxpr, for float64 arguments."""
+        with mode_of(np.float64):
+            return jax.make_jaxpr(self.truth)(*self.example())
 
     @functools.cached_property
     def traced_loss(self) -> Any:
