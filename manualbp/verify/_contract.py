@@ -161,7 +161,9 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator, n: int) -> Ite
     yield from _agree(text, floating_leaves(primal), rows[0][0], "value")
     scanned = problem.compiled_scan(*stacked)
     yield from _agree("scan under jit differs from vmap", vmapped, scanned)
-    if _batches_itself(problem.traced.ours.jaxpr):
+    if "batches itself" not in problem.kept:  # the same for every seed, and slow to print
+        problem.kept["batches itself"] = _batches_itself(problem.traced.ours.jaxpr)
+    if problem.kept["batches itself"]:
         yield from _each_alone(problem, stacked)
 
 
@@ -170,7 +172,8 @@ _OWN_BATCHING = ("custom_vmap", "callback", "ffi_call", "pallas_call")
 
 
 def _batches_itself(jaxpr: Any) -> bool:
-    return any(name in str(jaxpr) for name in _OWN_BATCHING)
+    text = str(jaxpr)
+    return any(name in text for name in _OWN_BATCHING)
 
 
 def _each_alone(problem: Problem, stacked: list[list]) -> Iterator:

@@ -25,6 +25,8 @@ MOST_TIES = 6
 STEP = 2.0**-200
 # Neighbours of a point at which its condition is measured
 NUDGES = 8
+# So few points are run one by one, which takes less than tracing a program of all
+_FEW = 2
 # Why a finding at a kink is wrong though its entry alone is not
 TOGETHER = "possible alone, not together with the other entries"
 
@@ -89,13 +91,13 @@ def run(
 
 
 def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
-    """`run` at each point of a stack: at once, and alone where that decides nothing.
+    """`run` at each point of a stack: at once, and alone where that decides nothing, or for a few.
 
     One pass over the program serves all points, which costs far less than a pass for each.
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    open_ = list(range(n))
+    open_ = list(range(n)) if n > _FEW else []
     for bits in PRECISIONS:
         if not open_:
             break
@@ -224,14 +226,18 @@ class Comparison:
 
     def __init__(self, problem: Problem, point: Sequence[Any], exact: Exact):
         self.problem, self.point, self.exact = problem, list(point), exact
+        self._decisions: dict[tuple, Finding] = {}
 
     def results(self, leaf: int) -> np.ndarray:
         """The definition's exact entries: of a cotangent, or for -1 - k of the k-th value."""
         return self.exact.value[-1 - leaf] if leaf < 0 else self.exact.pull[leaf]
 
     def entry(self, leaf: int, index: tuple) -> Finding:
-        """One entry of such a leaf, decided."""
-        return self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
+        """One entry of such a leaf, decided once."""
+        if (leaf, index) not in self._decisions:
+            finding = self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
+            self._decisions[leaf, index] = finding
+        return self._decisions[leaf, index]
 
     def elsewhere(self, point: Sequence[Any], leaf: int, index: tuple) -> arb:
         """The definition's exact entry at another point."""
@@ -313,11 +319,11 @@ class Comparison:
         for k, array in enumerate(self.exact.value):
             if leaf in (None, -1 - k):
                 for index in np.ndindex(array.shape):
-                    yield -1 - k, index, self.value(k, index)
+                    yield -1 - k, index, self.entry(-1 - k, index)
         for k, array in enumerate(self.exact.pull):
             if leaf in (None, k):
                 for index in np.ndindex(array.shape):
-                    finding = self.gradient(k, index)
+                    finding = self.entry(k, index)
                     kink = (k, index, finding) if finding.verdict == "kink" else kink
                     yield k, index, finding
         if kink is not None and self._possible is False:
@@ -356,11 +362,12 @@ class Comparison:
         first = self._decided(())
         if first is None or first[1] > MOST_TIES:
             return None
-        ways = [self._decided(ties) for ties in itertools.product((False, True), repeat=first[1])]
+        others = itertools.islice(itertools.product((False, True), repeat=first[1]), 1, None)
+        ways = [first, *map(self._decided, others)]  # the first decided every tie by False
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
         n = len(self.exact.value)
-        corners = np.array([_flat(way[0][n:]) for way in [first, *ways] if way is not None])
+        corners = np.array([_flat(way[0][n:]) for way in ways if way is not None])
         ours = _flat(self.exact.our_pull)
         if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
             return None
