@@ -25,8 +25,6 @@ MOST_TIES = 6
 STEP = 2.0**-200
 # Neighbours of a point at which its condition is measured
 NUDGES = 8
-# So few points are run one by one, which takes less than tracing a program of all
-_FEW = 2
 # Why a finding at a kink is wrong though its entry alone is not
 TOGETHER = "possible alone, not together with the other entries"
 
@@ -91,13 +89,13 @@ def run(
 
 
 def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
-    """`run` at each point of a stack: at once, and alone where that decides nothing, or for a few.
+    """`run` at each point of a stack: at once, and alone where that decides nothing.
 
     One pass over the program serves all points, which costs far less than a pass for each.
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    open_ = list(range(n)) if n > _FEW else []
+    open_ = list(range(n))
     for bits in PRECISIONS:
         if not open_:
             break
