@@ -131,9 +131,11 @@ def verify_all(
       seed: of the inputs.
     """
     # the slow ones first, so that no process waits for one at the end
-    order = sorted(chosen, key=lambda name: ("softmax" not in name, "entropy" not in name))
-    work: list[tuple[Callable[..., Any], str]] = [(judge_note, name) for name in notes]
-    work += [(verify_one, name) for name in order]
+    whole = networks()
+    order = sorted(chosen, key=lambda n: (n not in whole, "softmax" not in n, "entropy" not in n))
+    work: list[tuple[Callable[..., Any], str]] = [(verify_one, n) for n in order if n in whole]
+    work += [(judge_note, name) for name in notes]
+    work += [(verify_one, name) for name in order if name not in whole]
     if jobs <= 1 or len(work) == 1:
         _use_cache(cache)
         for function, name in work:

@@ -360,13 +360,19 @@ class Comparison:
         first = self._decided(())
         if first is None or first[1] > MOST_TIES:
             return None
-        others = itertools.islice(itertools.product((False, True), repeat=first[1]), 1, None)
-        ways = [first, *map(self._decided, others)]  # the first decided every tie by False
+        n, ours = len(self.exact.value), _flat(self.exact.our_pull)
+        # the first decided every tie by False, as the last would; most rules decide all ties alike
+        ties = itertools.product((True, False), repeat=first[1])
+        others = itertools.islice(ties, 2 ** first[1] - 1)
+        found = []
+        for way in itertools.chain([first], map(self._decided, others)):
+            if way is not None:
+                found.append(_flat(way[0][n:]))
+                if np.array_equal(found[-1], ours):
+                    return True
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
-        n = len(self.exact.value)
-        corners = np.array([_flat(way[0][n:]) for way in ways if way is not None])
-        ours = _flat(self.exact.our_pull)
+        corners = np.array(found)
         if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
             return None
         size = max(np.abs(corners).max(initial=0.0), np.abs(ours).max(initial=0.0))
