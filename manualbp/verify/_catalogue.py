@@ -126,8 +126,8 @@ def verify_all(
     Args:
       chosen: full names of rules.
       notes: numbers of lecture notes.
-      jobs: processes; 1 stays in this one.
-      cache: a folder for JAX's persistent compilation cache in the worker processes.
+      jobs: processes, this one among them.
+      cache: a folder for JAX's persistent compilation cache in these processes.
       seed: of the inputs.
     """
     # the slow ones first, so that no process waits for one at the end
@@ -141,10 +141,16 @@ def verify_all(
         for function, name in work:
             yield function(name, seed)
         return
+    _use_cache(cache)
     with ProcessPoolExecutor(
-        min(jobs, len(work)), get_context("spawn"), initializer=_use_cache, initargs=(cache,)
+        min(jobs, len(work)) - 1, get_context("spawn"), initializer=_use_cache, initargs=(cache,)
     ) as pool:
-        for future in as_completed([pool.submit(f, name, seed) for f, name in work]):
+        submitted = [pool.submit(f, name, seed) for f, name in work]
+        # this process, which has JAX loaded already, takes from the end what no other has begun
+        for future, (function, name) in reversed(list(zip(submitted, work, strict=True))):
+            if future.cancel():
+                yield function(name, seed)
+        for future in as_completed(f for f in submitted if not f.cancelled()):
             yield future.result()
 
 
