@@ -263,7 +263,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         arguments.json,
         {
             "rules": [rows[name].to_dict() for name in chosen],
-            "notes": judged,
+            "notes": sorted(judged, key=lambda j: j["id"].partition("/")[0]),
             "seconds": round(seconds, 1),
             "versions": _versions(),
         },

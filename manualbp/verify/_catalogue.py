@@ -117,23 +117,31 @@ def verify_all(
     Args:
       chosen: full names of rules.
       notes: numbers of lecture notes.
-      jobs: processes; 1 stays in this one.
-      cache: a folder for JAX's persistent compilation cache in the worker processes.
+      jobs: processes, this one among them.
+      cache: a folder for JAX's persistent compilation cache in these processes.
       seed: of the inputs.
     """
     # the slow ones first, so that no process waits for one at the end
-    order = sorted(chosen, key=lambda name: ("softmax" not in name, "entropy" not in name))
-    work: list[tuple[Callable[..., Any], str]] = [(judge_note, name) for name in notes]
-    work += [(verify_one, name) for name in order]
+    whole = networks()
+    order = sorted(chosen, key=lambda n: (n not in whole, "softmax" not in n, "entropy" not in n))
+    work: list[tuple[Callable[..., Any], str]] = [(verify_one, n) for n in order if n in whole]
+    work += [(judge_note, name) for name in notes]
+    work += [(verify_one, name) for name in order if name not in whole]
     if jobs <= 1 or len(work) == 1:
         _use_cache(cache)
         for function, name in work:
             yield function(name, seed)
         return
+    _use_cache(cache)
     with ProcessPoolExecutor(
-        min(jobs, len(work)), get_context("spawn"), initializer=_use_cache, initargs=(cache,)
+        min(jobs, len(work)) - 1, get_context("spawn"), initializer=_use_cache, initargs=(cache,)
     ) as pool:
-        for future in as_completed([pool.submit(f, name, seed) for f, name in work]):
+        submitted = [pool.submit(f, name, seed) for f, name in work]
+        # this process, which has JAX loaded already, takes from the end what no other has begun
+        for future, (function, name) in reversed(list(zip(submitted, work, strict=True))):
+            if future.cancel():
+                yield function(name, seed)
+        for future in as_completed(f for f in submitted if not f.cancelled()):
             yield future.result()
 
 

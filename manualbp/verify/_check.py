@@ -663,10 +663,11 @@ def _power(agreed: list[Agreed]) -> float | None:
         if not places:
             continue
         at = next((i for i in places if entries[i][3].got != 0), places[0])
-        caught = [size for size in 10.0 ** np.arange(-30, 0) if _caught(entries, at, float(size))]
-        if not caught:
+        sizes = (10.0 ** np.arange(-30, 0)).tolist()
+        caught = next((size for size in sizes if _caught(entries, at, size)), None)
+        if caught is None:
             return None
-        worst = max(worst or 0.0, caught[0])
+        worst = max(worst or 0.0, caught)
     return worst
 
 

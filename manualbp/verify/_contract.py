@@ -152,16 +152,18 @@ def _linear_and_paths(problem: Problem, rng: np.random.Generator, n: int) -> Ite
     vmapped = jax.tree.map(lambda x: x[: len(xs)], problem.compiled(*repeated)[0])
     rows = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], vmapped) for i in range(len(xs))]
     yield from _linear(*(row[1] for row in (rows[0], *rows[2:])))
-    first = [jnp.asarray(x) for x in xs[0]]
+    first = jax.device_put(xs[0])
     for call in ("the eager call", "a second eager call"):
-        eager = problem.ours(first, [jnp.asarray(x) for x in ds[0]])
+        eager = problem.ours(first, jax.device_put(ds[0]))
         yield from _agree(f"vmap under jit differs from {call}", eager, rows[0])
     primal = problem.subject.forward(*problem.arguments(first))
     text = "the function's own value differs from its fwd"
     yield from _agree(text, floating_leaves(primal), rows[0][0], "value")
     scanned = problem.compiled_scan(*stacked)
     yield from _agree("scan under jit differs from vmap", vmapped, scanned)
-    if _batches_itself(problem.traced.ours.jaxpr):
+    if "batches itself" not in problem.kept:  # the same for every seed, and slow to print
+        problem.kept["batches itself"] = _batches_itself(problem.traced.ours.jaxpr)
+    if problem.kept["batches itself"]:
         yield from _each_alone(problem, stacked)
 
 
@@ -170,7 +172,8 @@ _OWN_BATCHING = ("custom_vmap", "callback", "ffi_call", "pallas_call")
 
 
 def _batches_itself(jaxpr: Any) -> bool:
-    return any(name in str(jaxpr) for name in _OWN_BATCHING)
+    text = str(jaxpr)
+    return any(name in text for name in _OWN_BATCHING)
 
 
 def _each_alone(problem: Problem, stacked: list[list]) -> Iterator:

@@ -224,14 +224,18 @@ class Comparison:
 
     def __init__(self, problem: Problem, point: Sequence[Any], exact: Exact):
         self.problem, self.point, self.exact = problem, list(point), exact
+        self._decisions: dict[tuple, Finding] = {}
 
     def results(self, leaf: int) -> np.ndarray:
         """The definition's exact entries: of a cotangent, or for -1 - k of the k-th value."""
         return self.exact.value[-1 - leaf] if leaf < 0 else self.exact.pull[leaf]
 
     def entry(self, leaf: int, index: tuple) -> Finding:
-        """One entry of such a leaf, decided."""
-        return self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
+        """One entry of such a leaf, decided once."""
+        if (leaf, index) not in self._decisions:
+            finding = self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
+            self._decisions[leaf, index] = finding
+        return self._decisions[leaf, index]
 
     def elsewhere(self, point: Sequence[Any], leaf: int, index: tuple) -> arb:
         """The definition's exact entry at another point."""
@@ -313,11 +317,11 @@ class Comparison:
         for k, array in enumerate(self.exact.value):
             if leaf in (None, -1 - k):
                 for index in np.ndindex(array.shape):
-                    yield -1 - k, index, self.value(k, index)
+                    yield -1 - k, index, self.entry(-1 - k, index)
         for k, array in enumerate(self.exact.pull):
             if leaf in (None, k):
                 for index in np.ndindex(array.shape):
-                    finding = self.gradient(k, index)
+                    finding = self.entry(k, index)
                     kink = (k, index, finding) if finding.verdict == "kink" else kink
                     yield k, index, finding
         if kink is not None and self._possible is False:
@@ -356,12 +360,19 @@ class Comparison:
         first = self._decided(())
         if first is None or first[1] > MOST_TIES:
             return None
-        ways = [self._decided(ties) for ties in itertools.product((False, True), repeat=first[1])]
+        n, ours = len(self.exact.value), _flat(self.exact.our_pull)
+        # the first decided every tie by False, as the last would; most rules decide all ties alike
+        ties = itertools.product((True, False), repeat=first[1])
+        others = itertools.islice(ties, 2 ** first[1] - 1)
+        found = []
+        for way in itertools.chain([first], map(self._decided, others)):
+            if way is not None:
+                found.append(_flat(way[0][n:]))
+                if np.array_equal(found[-1], ours):
+                    return True
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
-        n = len(self.exact.value)
-        corners = np.array([_flat(way[0][n:]) for way in [first, *ways] if way is not None])
-        ours = _flat(self.exact.our_pull)
+        corners = np.array(found)
         if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
             return None
         size = max(np.abs(corners).max(initial=0.0), np.abs(ours).max(initial=0.0))

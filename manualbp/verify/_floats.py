@@ -77,10 +77,11 @@ def sampled_accuracy(
     leaves, cotangents = _inputs(problem, kind, points, rng)
     got, others = _run(problem, peer, leaves, cotangents, kind)
     truth = _Truth(problem, [*leaves, *cotangents], kind, rng)
+    kink = _kink(problem, rule, leaves)
     worst = []
     for first, results in ((0, got[0]), (len(got[0]), got[1]), (len(got[0]), others)):
         found = [
-            _worst(array, truth, first + k, _smooth(problem, rule, leaves, array), leaves)
+            _worst(array, truth, first + k, _smooth(kink, array), leaves)
             for k, array in enumerate(results)
         ]
         worst.append(max(found, key=lambda e: e.ulps, default=Error()))
@@ -88,14 +89,20 @@ def sampled_accuracy(
     return Accuracy(value, gradient, autodiff, int(np.prod(leaves[0].shape)) if leaves else 0)
 
 
-def _smooth(problem: Problem, rule: Rule, leaves: list, array: np.ndarray) -> np.ndarray:
-    """Where the rule is differentiable: at a kink, conventions differ and no error is counted."""
+def _kink(problem: Problem, rule: Rule, leaves: list) -> np.ndarray | None:
+    """What is 0 at a kink, at every point; None where the rule has none."""
     zeros = rule.kink
     if zeros is None:
-        return np.ones(array.shape, bool)
+        return None
     with jax.enable_x64(True):
-        kink = np.asarray(jax.vmap(lambda *xs: zeros(*problem.arguments(xs)))(*leaves))
-    return kink != 0 if kink.shape == array.shape else np.ones(array.shape, bool)
+        return np.asarray(jax.vmap(lambda *xs: zeros(*problem.arguments(xs)))(*leaves))
+
+
+def _smooth(kink: np.ndarray | None, array: np.ndarray) -> np.ndarray:
+    """Where the rule is differentiable: at a kink, conventions differ and no error is counted."""
+    if kink is None or kink.shape != array.shape:
+        return np.ones(array.shape, bool)
+    return kink != 0
 
 
 def _inputs(
@@ -129,7 +136,7 @@ def _run(
         return ours, problem.pull_of(peer, xs, ds) if peer is not None else []
 
     def cast(x):
-        return jnp.asarray(x.astype(kind) if is_floating(x.dtype) else x)
+        return x.astype(kind) if is_floating(x.dtype) else x
 
     with mode_of(kind):
         compiled = jax.jit(jax.vmap(program))

@@ -54,6 +54,7 @@ class Arithmetic(Protocol):
     ) -> Any: ...  # a result of its own for an equation, or None
 
 
+@functools.cache
 def is_floating(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating)
 
@@ -143,6 +144,9 @@ def _native(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     function = _NUMPY.get(eqn.primitive.name)
     if function is not None and all(isinstance(x, np.ndarray) for x in xs):
         return [np.asarray(function(*xs), eqn.outvars[0].aval.dtype)]
+    own = _NATIVE.get(eqn.primitive.name)
+    if own is not None and all(isinstance(x, np.ndarray) and x.dtype.kind in "biu" for x in xs):
+        return [lift(own(eqn.params, *xs), ar.constant)]
     return [lift(y, ar.constant) for y in _bind(eqn, xs)]
 
 
@@ -455,6 +459,12 @@ def _broadcast(params, x, *dynamic):
     return np.broadcast_to(x.reshape(kept), shape)
 
 
+def _iota(params):
+    shape, axis = params["shape"], params["dimension"]
+    count = np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return np.broadcast_to(count, shape).astype(params["dtype"])
+
+
 def _slice(params, x):
     strides = params["strides"] or (1,) * x.ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
@@ -495,6 +505,13 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 
 # What may be asked of a comparison left open
 _OPEN = {"and", "or", "not", "select_n", "convert_element_type", "reduce_or", "reduce_and"}
+
+# The same, by parameters of the equation; a conversion's result may be floating
+_NATIVE: dict[str, Callable[..., Any]] = {
+    "convert_element_type": lambda p, x: x.astype(p["new_dtype"]),
+    "iota": _iota,
+    "select_n": lambda p, which, *cases: np.choose(which, cases),
+}
 
 CALLS = {
     "jit": "jaxpr",

@@ -417,9 +417,14 @@ class Problem:
     @functools.cached_property
     def traced(self) -> "Traced":
         """The programs as jaxprs, for float64 arguments."""
-        with mode_of(np.float64):
-            truth = jax.make_jaxpr(self.truth)(*self.example())
+        truth = self.traced_truth
         return Traced(self.trace_ours(np.float64), truth)
+
+    @functools.cached_property
+    def traced_truth(self) -> Any:
+        """`truth` as a jaxpr, for float64 arguments."""
+        with mode_of(np.float64):
+            return jax.make_jaxpr(self.truth)(*self.example())
 
     @functools.cached_property
     def traced_loss(self) -> Any:
@@ -492,7 +497,18 @@ class ContractBroken(Exception):
 
 def _jit(function: Callable) -> Callable:
     """Compiled quickly: such a program runs a few times."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+    return jax.jit(function, compiler_options=_quickly())
+
+
+@functools.cache
+def _quickly() -> dict[str, Any]:
+    """Options of XLA; emitting fusions through MLIR takes longer than all else on a CPU."""
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # one that this XLA does not have
+        del options["xla_cpu_use_fusion_emitters"]
+    return options
 
 
 def mode_of(dtype: Any) -> Any:

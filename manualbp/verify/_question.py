@@ -70,7 +70,7 @@ def examine(problem: Problem, rule: Any) -> str:
         )
     leaves, cotangents = problem.example()
     with _calls(*_backward_passes(rule)) as called:
-        problem.truth(leaves, cotangents)
+        _ = problem.traced_truth
     if called:
         raise ValueError(
             f"check: expected a definition independent of {name}, got one whose derivative is "
