@@ -3,7 +3,7 @@
 Value and gradients (h, w, b) of the mean cross-entropy of h @ w + b, compiled ahead: Optax with
 jax.grad beside linear_softmax_cross_entropy with tiles of several sizes and with every option.
 Results of one loss are checked against each other, then all are timed in turn in one process.
-Look at the ratios: 1 is Optax.
+Look at the ratios: 1 is Optax; of CPU time where other programs run too.
 
     python experiments/bench_fused.py            2,048 examples, 256 features, 32,768 classes
     python experiments/bench_fused.py --quick    256 examples, 64 features, 4,096 classes
@@ -59,18 +59,25 @@ def main():
         wanted = wanted or found
         for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4 * float(jnp.abs(y).max()))
-    times = {name: [] for name in programs}
+    times, busy = ({name: [] for name in programs} for _ in range(2))
     for _ in range(given.rounds):
         for name, program in programs.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             jax.block_until_ready(program(h, w, b, labels))
             times[name].append(time.perf_counter() - start)
+            busy[name].append(time.process_time() - used)
     rows = [
-        [name, statistics.median(times[name]), p.memory_analysis().temp_size_in_bytes / 1e6]
+        [
+            name,
+            statistics.median(times[name]),
+            statistics.median(busy[name]),
+            p.memory_analysis().temp_size_in_bytes / 1e6,
+        ]
         for name, p in programs.items()
     ]
-    rows = [[*row, row[1] / rows[0][1], row[2] / rows[0][2]] for row in rows]
-    columns = ["", "s", "temporary MB", "time / Optax", "memory / Optax"]
+    rows = [[*row, *(own / optax for own, optax in zip(row[1:], rows[0][1:], strict=True))]
+            for row in rows]  # fmt: skip
+    columns = ["", "s", "CPU s", "temporary MB", "time / Optax", "CPU / Optax", "memory / Optax"]
     title = f"{n} x {features} x {classes}, median of {given.rounds}"
     show(title, columns, rows)
     keep(given.out, "bench_fused", None, {"title": title, "columns": columns, "rows": rows})
