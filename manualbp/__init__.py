@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         sharding,
         training,
     )
-    from manualbp._rule import Rule, chain, elementwise, sum_to
+    from manualbp._rule import Rule, chain, checkpointed, elementwise, sum_to
     from manualbp.activations import (
         absolute,
         binary_step,
@@ -93,6 +93,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_step",
     "chain",
+    "checkpointed",
     "clipped_grads",
     "cross_entropy",
     "dense",

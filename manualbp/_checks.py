@@ -1,5 +1,6 @@
 """Argument checks: one line that says what was expected, what came, and the remedy."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -123,11 +124,18 @@ def one_hot(labels: Array, classes: int) -> Array:
     return labels[..., None] == columns.reshape((1,) * labels.ndim + (classes,))
 
 
-def labels_below(rule: str, labels: Any, classes: int) -> None:
-    """Concrete labels lie in 0 .. classes - 1."""
+def labels_below(rule: str, labels: Any, classes: int, ignore: int | None = None) -> None:
+    """Concrete labels lie in 0 .. classes - 1, but for the one to ignore, which not all are."""
     if not is_concrete(labels) or np.size(labels) == 0 or classes < 1:
         return
     values = np.asarray(labels)  # NumPy's own minimum: jnp's would be traced inside jit
+    if ignore is not None:
+        values = values[values != ignore]
+        if values.size == 0:
+            raise ValueError(
+                f"{rule}: expected at least one label other than {ignore}, got none: skip a batch "
+                "that is ignored as a whole"
+            )
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= classes:
         raise ValueError(
@@ -145,6 +153,12 @@ def within(rule: str, argument: str, x: Any, low: float, high: float, remedy: st
 def positive_entries(rule: str, argument: str, x: Any, remedy: str) -> None:
     """Concrete values are positive; NaN is not."""
     _all_entries(rule, f"positive {argument}", x, lambda values: values > 0, remedy)
+
+
+def nonnegative_entries(rule: str, argument: str, x: Any, remedy: str) -> None:
+    """Concrete values are finite and 0 at least."""
+    expected = f"finite {argument} from 0 on"
+    _all_entries(rule, expected, x, lambda values: (values >= 0) & (values < np.inf), remedy)
 
 
 def _all_entries(
@@ -201,3 +215,13 @@ def in_range(
     if not (number and not isinstance(value, bool) and np.isfinite(value) and holds(value)):
         raise ValueError(f"{rule}: expected {argument} to be {expected}, got {brief(value)}")
     return float(value)
+
+
+def integer(rule: str, argument: str, value: Any) -> int:
+    """A hyperparameter that must be an integer, NumPy's too, and no boolean."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{rule}: expected {argument} to be an integer, got {brief(value)}")

@@ -406,9 +406,13 @@ def shifted(x: Array) -> Array:
     The maximum is taken at the first largest entry, so that a second derivative is right at ties.
     """
     at = jnp.argmax(x, axis=-1, keepdims=True)
-    top = jnp.take_along_axis(x, at, axis=-1)
-    finite, finite_top = (jnp.where(jnp.isfinite(v), v, 0) for v in (x, top))
-    return jnp.where(x == top, finite - finite_top, x - top)
+    return minus(x, jnp.take_along_axis(x, at, axis=-1))
+
+
+def minus(x: Array, y: Array) -> Array:
+    """x - y, and 0 for equal infinities."""
+    finite_x, finite_y = (jnp.where(jnp.isfinite(v), v, 0) for v in (x, y))
+    return jnp.where(x == y, finite_x - finite_y, x - y)
 
 
 def first_largest(x: Array) -> Array:

@@ -4,8 +4,10 @@ A network is a rule, and a network with its loss is a rule; `mlp` builds both wi
 initialisation. `loss_and_grad` is one compiled function: nothing in it calls `jax.grad`.
 """
 
+import dataclasses
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from manualbp._rule import (
     Rule,
     argument_names,
     chain,
+    checkpointed,
     described,
     elementwise,
     only_rules,
@@ -54,6 +57,9 @@ _LEAN = {
         tex=activations.tanh.tex, source="note 001: g'(z) = 1 - g(z)^2",
     ),
 }  # fmt: skip
+
+# From so many hidden layers on, "lean" keeps the inputs of blocks of layers alone
+_DEEP = 4
 
 
 def with_loss(rule: Rule, loss: Rule) -> Rule:
@@ -319,7 +325,9 @@ def mlp(
       layer: dense, dense_without_bias or dense_augmented.
       init: gaussian, zeros, glorot, he, or any function of (key, inputs, outputs, dtype).
       memory: "fast" keeps what gives every digit of the derivative; "lean" keeps only the output
-        of sigmoid and tanh, as autodiff does, at the cost of their tails.
+        of sigmoid and tanh, as autodiff does, at the cost of their tails, and from four hidden
+        layers on only the input of each block of about sqrt(layers) of them, which goes forward
+        once more to go back: more work, and memory that grows with sqrt(layers).
 
     Returns:
       The network.
@@ -371,12 +379,37 @@ def mlp(
         starts.append(_activation_start(rule))
     randomized = tuple(i for i, rule in enumerate(rules) if argument_names(rule)[0] == "key")
     network = chain(*rules)
+    if memory == "lean" and hidden >= _DEEP:
+        network = _in_blocks(network, 2 * math.isqrt(len(rules) // 2))
 
     def start(key, dtype):
         keys = jax.random.split(key, len(starts))
         return tuple(begin(k, dtype) for begin, k in zip(starts, keys, strict=True))
 
     return Network(network, loss, widths, start, randomized)
+
+
+def _in_blocks(network: Rule, size: int) -> Rule:
+    """A chain of (params, x) as blocks of so many rules, each but the last checkpointed.
+
+    Params stay as they are, one entry a rule. The last block is what the backward pass begins
+    with: made again at once it would save nothing.
+    """
+    rules = network.parts
+    starts = range(0, len(rules), size)
+    blocks = [chain(*rules[i : i + size]) for i in starts]
+    nested = chain(*map(checkpointed, blocks[:-1]), blocks[-1])
+
+    def fwd(params, x):
+        return nested.fwd(tuple(params[i : i + size] for i in starts), x)
+
+    def bwd(saved, dy):
+        dparams, dx = nested.bwd(saved, dy)
+        return tuple(itertools.chain(*dparams)), dx
+
+    return dataclasses.replace(
+        network, fwd=fwd, bwd=bwd, saves="the inputs of blocks, and the residuals of the last"
+    )
 
 
 def _whole(widths: Any) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ arXiv:1511.06481 (importance).
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -25,8 +26,13 @@ import numpy as np
 
 from manualbp import activations, layers
 from manualbp._checks import Array, brief, in_range, is_concrete, random_key
-from manualbp._rule import Rule, argument_names, described, widen
+from manualbp._chunks import over, put, take
+from manualbp._rule import Rule, argument_names, chain, described, widen
+from manualbp.layers import _matmul
 from manualbp.networks import Network, _check_reduction, for_each_example, with_loss
+
+# Normal numbers drawn at a time
+_DRAWN = 2**14
 
 
 class Norms(NamedTuple):
@@ -108,11 +114,16 @@ def _small(layer: _Layer) -> Array:
     return _squares(layer.each())
 
 
+# How often ||delta||^2 counts for a bias
+_BIAS: dict[Rule, int] = {
+    layers.dense: 1,
+    layers.dense_without_bias: 0,
+    layers.dense_augmented: 0,  # its a includes the 1
+}
+
 # The rules with parameters that have a per-example form
 _SQUARED: dict[Rule, Callable[[_Layer], Array]] = {
-    layers.dense: _outer(1),
-    layers.dense_without_bias: _outer(0),
-    layers.dense_augmented: _outer(0),  # its a includes the 1
+    **{rule: _outer(bias) for rule, bias in _BIAS.items()},
     activations.prelu: _small,
     activations.generalized_relu: _small,
     activations.learnable_swish: _small,
@@ -344,11 +355,15 @@ def _has_parameters(rule: Rule) -> bool:
 def _backward(network: Network, params: Any, x: Array, y: Array, key: Any) -> Any:
     """A _Layer in the place of each entry of params, for the sum of the examples' losses."""
     assert network.loss is not None
-    loss = for_each_example(network.loss)
-    rule = with_loss(network.rule, loss)
-    losses, (saved, saved_loss) = rule.fwd(network._with_draws(params, key), x, y)
+    loss, rule = for_each_example(network.loss), _kept(network.rule)
+    losses, (saved, saved_loss) = with_loss(rule, loss).fwd(network._with_draws(params, key), x, y)
     dprediction, _ = loss.bwd(saved_loss, jnp.ones_like(losses))
-    return _walk(network.rule, saved, dprediction)[0]
+    return _walk(rule, saved, dprediction)[0]
+
+
+def _kept(rule: Rule) -> Rule:
+    """The chain of its parts, which keeps the residuals of each, where the rule itself may not."""
+    return chain(*map(_kept, rule.parts)) if rule.parts else rule
 
 
 def _walk(rule: Rule, saved: Any, dy: Array) -> tuple[Any, Array]:
@@ -371,6 +386,23 @@ def _map(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 def _squared(layer: _Layer) -> Array:
     return _SQUARED[layer.rule](layer)
+
+
+def _squared_mean(layer: _Layer) -> Array:
+    """The squared norm of the mean of the examples' gradients.
+
+    For a layer ||a^T delta||^2 = sum over pairs of examples of (a a^T) (delta delta^T), without
+    an array of the parameters' size where the examples are fewer than the units.
+    """
+    n, units = layer.dy.shape[0], layer.dy.shape[-1]
+    if layer.rule in _BIAS:
+        a = layer.residuals[1]
+        inputs = a.shape[-1]
+        if n * (inputs + units) <= inputs * units:
+            by_inputs = _matmul(a, a.T) + _BIAS[layer.rule]
+            return jnp.sum(by_inputs * (_matmul(layer.dy, layer.dy.T) / n**2))
+    mean = jax.tree.leaves(layer.gradient(layer.dy / n))
+    return functools.reduce(operator.add, (jnp.sum(widen(g) ** 2) for g in mean))
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -410,10 +442,19 @@ def _clipped(network, params, x, y, clip_norm, key, sigma, per_layer, mean, nois
     leaves, form = jax.tree.flatten(grads)
     keys = jax.random.split(noise, len(leaves))
     deviation = sigma * clip_norm * weight
-    for i, (k, g) in enumerate(zip(keys, leaves, strict=True)):
-        drawn = jax.random.normal(k, g.shape, widen(g).dtype)
-        leaves[i] = (widen(g) + deviation.astype(drawn.dtype) * drawn).astype(g.dtype)
-    return jax.tree.unflatten(form, leaves)
+    noised = [_noised(g, k, deviation) for g, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(form, noised)
+
+
+def _noised(g: Array, key: Array, deviation: Array) -> Array:
+    """g + N(0, deviation^2), in its place; a draw makes several arrays of its own size."""
+
+    def add(start, length, flat):
+        own = widen(take(flat, start, length))
+        drawn = jax.random.normal(jax.random.fold_in(key, start), (length,), own.dtype)
+        return put(flat, own + deviation.astype(own.dtype) * drawn, start)
+
+    return over(g.size, _DRAWN, add, g.reshape(-1)).reshape(g.shape)
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -421,8 +462,7 @@ def _noise_scale(network, params, x, y, key):
     n = x.shape[0]
     tree = _backward(network, params, x, y, key)
     of_one = sum(jax.tree.leaves(_map(_squared, tree))).mean()
-    mean_gradient = _map(lambda layer: layer.gradient(layer.dy / n), tree)
-    of_all = sum(jnp.sum(widen(g) ** 2) for g in jax.tree.leaves(mean_gradient))
+    of_all = sum(jax.tree.leaves(_map(_squared_mean, tree)))
     trace = n / (n - 1) * (of_one - of_all)
     square = (n * of_all - of_one) / (n - 1)
     return NoiseScale(trace / square, trace, square)

@@ -62,11 +62,27 @@ def negative_log_likelihood(log_probabilities, labels):
     return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
 
 
-def linear_softmax_cross_entropy(chunk=None, ignore=None):
-    def definition(h, w, b, labels):
+def linear_softmax_cross_entropy(
+    chunk=None,
+    ignore=None,
+    label_smoothing=0.0,
+    z_loss=0.0,
+    weighted=False,
+    rows=None,
+):
+    def weighted_definition(h, w, b, labels, weights):
         logits = dense_without_bias(w, h) + b
-        kept = labels != ignore
-        loss = softmax_cross_entropy_with_integer_labels(logits, jnp.where(kept, labels, 0))
+        kept = True
+        if labels.ndim < logits.ndim:
+            kept = labels != ignore
+            labels = (labels[..., None] == jnp.arange(len(b))).astype(b.dtype)
+        smooth = (1 - label_smoothing) * labels + label_smoothing / len(b)
+        loss = cross_entropy(softmax(logits), weights * smooth)
+        if z_loss:
+            loss = loss + z_loss * jnp.log(jnp.sum(jnp.exp(logits), axis=-1)) ** 2
         return jnp.where(kept, loss, 0)
 
-    return definition
+    def definition(h, w, b, labels):
+        return weighted_definition(h, w, b, labels, jnp.ones_like(b))
+
+    return weighted_definition if weighted else definition

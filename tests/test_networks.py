@@ -12,6 +12,8 @@ import pytest
 
 import manualbp as bp
 import reference
+from manualbp import Dense
+from manualbp.verify import Spec, check
 from reference import scalar_backprop
 
 BATCH = 5
@@ -222,6 +224,79 @@ def test_lean_memory_keeps_the_outputs_alone_and_gives_the_same_gradient():
         z, output = (jax.tree.leaves(saved[i])[0] for saved in residuals)
         np.testing.assert_allclose(output, f(z), rtol=1e-6)
         assert output is residuals[1][i + 1][1]
+
+
+# Deep networks: blocks of layers that go forward once more
+
+DEEP = [name for name in CASES if len(CASES[name][0]) > 5]
+
+
+def deep(memory, hidden=8, width=64, activation=bp.relu):
+    return bp.mlp((width,) * (hidden + 1) + (10,), activation=activation, memory=memory)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_lean_network_has_the_gradient_of_the_definition(name):
+    lean = build(name, memory="lean")
+    with jax.enable_x64(True):
+        params, (x, y) = parameters(lean), batch(name)
+        assert len(lean.rule.fwd(params, x)[1]) == 3  # blocks, two layers each
+        assert_trees_close(lean.loss_and_grad(params, x, y), autodiff(name, params, x, y), 11)
+        second = lambda network: jax.jit(  # noqa: E731
+            jax.grad(lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(network(params, x) ** 2))(x)))
+        )(x)
+        if name == "sigmoids":
+            assert_trees_close(second(lean), second(build(name)), 11)
+
+
+def test_deep_and_lean_draws_the_same_slopes_again():
+    fast, lean = (deep(m, 5, 8, bp.randomized_relu()) for m in ("fast", "lean"))
+    params, key = fast.init(jax.random.key(0)), jax.random.key(1)
+    x, y = jax.random.normal(key, (20, 8)), jnp.arange(20) % 10
+    wanted, found, none = (
+        n.loss_and_grad(params, x, y, k) for n, k in ((fast, key), (lean, key), (lean, None))
+    )
+    assert_trees_close(found, wanted, 6)
+    assert abs(float(none[0] - found[0])) > 1e-4
+
+
+def test_deep_and_lean_gives_the_gradient_of_fast_to_the_bit():
+    fast, lean = (deep(m, 6, 16) for m in ("fast", "lean"))
+    params = fast.init(jax.random.key(0))
+    x, y = jax.random.normal(jax.random.key(1), (32, 16)), jnp.arange(32) % 10
+    a, b = (n.loss_and_grad(params, x, y) for n in (fast, lean))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    # where no loss has a slope, neither has any parameter
+    zero = lean.rule.bwd(lean.rule.fwd(params, x)[1], jnp.zeros((32, 10)))
+    assert not any(np.any(g) for g in jax.tree.leaves(zero))
+
+
+@pytest.mark.parametrize("activation", [bp.relu, bp.tanh])
+def test_memory_of_deep_and_lean_grows_with_the_root_of_the_layers(activation):
+    """Compiled and not run; one array of a layer is 128 KB."""
+    form = jax.ShapeDtypeStruct
+    x, y = form((512, 64), "f4"), form((512,), "i4")
+
+    def memory(kind, hidden):
+        network = deep(kind, hidden, activation=activation)
+        params = jax.eval_shape(lambda: network.init(jax.random.key(0)))
+        program = jax.jit(network.loss_and_grad).lower(params, x, y).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    lean, deeper, fast = memory("lean", 8), memory("lean", 32), memory("fast", 32)
+    assert deeper <= 2.2 * lean
+    assert deeper <= 0.35 * fast
+
+
+def test_the_judge_passes_a_checkpointed_chain():
+    block = bp.checkpointed(bp.chain(bp.dense, bp.tanh, bp.dense_without_bias))
+    args = (Dense(Spec((2, 2)), Spec((2,))), (), Spec((2, 2))), Spec((3, 2))
+    definition = reference.network(reference.dense, reference.tanh, reference.dense_without_bias)
+    report = check(block, *args, definition=definition)
+    assert report.verdict == "PASS", report
+    message = "checkpointed: expected a rule, got 3: pass a rule such as manualbp.dense, "
+    with pytest.raises(TypeError, match=message):
+        bp.checkpointed(3)
 
 
 def test_the_three_layers_are_one_function():

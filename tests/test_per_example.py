@@ -117,6 +117,15 @@ def test_a_slope_for_each_channel_and_chains_within_chains():
         np.testing.assert_allclose(bp.per_example_norms(flat, params, x, y).total, squares(each))
 
 
+def test_a_deep_lean_network_keeps_what_the_norms_need():
+    name = "rectifiers"
+    fast, lean = build(name), build(name, memory="lean")
+    with jax.enable_x64(True):
+        params, (x, y) = parameters(fast), batch(name)
+        wanted, found = (bp.clipped_grads(n, params, x, y, 0.5) for n in (fast, lean))
+        assert_trees_close(found, wanted, 13)
+
+
 def test_randomized_slopes_are_those_of_the_key():
     network, key = build("randomized"), jax.random.key(3)
     with jax.enable_x64(True):
@@ -140,9 +149,9 @@ def test_the_clipped_mean_is_that_of_optax(clip):
 
 
 def test_noise_has_its_deviation_and_follows_the_key():
-    network = bp.mlp((30, 100, 3), activation=bp.tanh)
+    network = bp.mlp((180, 200, 3), activation=bp.tanh)  # weights drawn in three parts
     params = parameters(network, np.float32)
-    x = np.random.default_rng(0).normal(size=(8, 30)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(8, 180)).astype(np.float32)
     y = np.arange(8) % 3
     clip, sigma = 0.5, 4.0
     for reduction, n in (("mean", 8), ("sum", 1)):
@@ -161,8 +170,14 @@ def test_noise_has_its_deviation_and_follows_the_key():
         # five standard errors
         np.testing.assert_allclose(noise.std(), sigma * clip / n, rtol=5 / np.sqrt(2 * noise.size))
         assert abs(noise.mean()) < 5 * sigma * clip / n / np.sqrt(noise.size)
-        # the draws of different arrays differ
-        assert not np.any(np.isin(first[0].w[0] - plain[0].w[0], first[0].b - plain[0].b))
+        # the draws of different arrays differ, and of different parts of one
+        weights, bias, part = np.ravel(first[0].w - plain[0].w), first[0].b - plain[0].b, 2**14
+        assert abs(np.corrcoef(weights[:200], bias)[0, 1]) < 5 / np.sqrt(200)
+        for a, b in ((0, part), (part, 2 * part), (0, 2 * part)):
+            size = min(part, weights.size - b)
+            assert size > 3000
+            pair = weights[a : a + size], weights[b : b + size]
+            assert abs(np.corrcoef(*pair)[0, 1]) < 5 / np.sqrt(size)
 
 
 def test_the_noise_scale_is_unbiased():
@@ -183,6 +198,22 @@ def test_the_noise_scale_is_unbiased():
         whole = bp.gradient_noise_scale(network, params, x, y)
         np.testing.assert_allclose(whole.covariance_trace, g.var(axis=0, ddof=1).sum(), rtol=1e-12)
         np.testing.assert_allclose(whole.scale, whole.covariance_trace / whole.squared_gradient)
+
+
+@pytest.mark.parametrize("layer", [bp.dense, bp.dense_without_bias, bp.dense_augmented])
+def test_the_noise_scale_of_layers_wider_than_the_batch(layer):
+    """Whose squared mean gradient comes from the pairs of examples."""
+    network = bp.mlp((40, 50, 30, 2), activation=bp.prelu, layer=layer)
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        params, x, y = parameters(network), rng.normal(size=(4, 40)), np.arange(4) % 2
+        each = bp.per_example_grads(network, params, x, y)
+        g = np.concatenate([np.reshape(leaf, (4, -1)) for leaf in jax.tree.leaves(each)], 1)
+        found = bp.gradient_noise_scale(network, params, x, y)
+        trace = g.var(axis=0, ddof=1).sum()
+        np.testing.assert_allclose(found.covariance_trace, trace, rtol=1e-12)
+        wanted = np.sum(g.mean(axis=0) ** 2) - trace / 4
+        np.testing.assert_allclose(found.squared_gradient, wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
@@ -241,6 +272,22 @@ def test_no_array_of_batch_times_parameters(activation, twice):
         assert found[0] < MANY * size / 10, name
         assert found[1] <= more_flops * flops, name
     assert each < MANY * size  # not even for those who want it all: the rest is the result
+
+
+@pytest.mark.parametrize("activation", [bp.relu, bp.tanh])
+def test_noise_and_its_scale_make_no_array_of_the_parameters(activation):
+    """At 784-1024-1024-10, batch 256: compiled and not run."""
+    network = bp.mlp((784, 1024, 1024, 10), activation=activation)
+    form = jax.ShapeDtypeStruct
+    params = jax.eval_shape(lambda: network.init(jax.random.key(0)))
+    args = params, form((256, 784), "f4"), form((256,), "i4")
+    memory, flops = costs(network.loss_and_grad, *args)
+    key = jax.random.key(0)
+    noise = costs(lambda *a: bp.clipped_grads(network, *a, 1.0, key, 1.0), *args)
+    scale = costs(lambda *a: bp.gradient_noise_scale(network, *a), *args)
+    for found in (noise, scale):
+        assert found[0] <= 2 * memory
+        assert found[1] <= 1.1 * flops
 
 
 # Misuse
