@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class Rule:
       saves: what the residuals are, and why.
       validate: checks of values, which only concrete arguments allow; called before tracing.
       parts: the rules that a chain composes, first to last; a rule of its own has none.
+      second: y'' of a rule that acts entry by entry, from the residuals widened; 0 where it
+        vanishes wherever it exists. None: not known, and `second_order` refuses the rule.
 
     Example:
       >>> import jax, manualbp
@@ -50,6 +52,7 @@ class Rule:
     validate: Callable[..., None] | None = None
     # fwd and bwd say already which rule it is
     parts: tuple["Rule", ...] = field(default=(), compare=False)
+    second: Callable[[Any], Any] | Literal[0] | None = None
 
     def __call__(self, *args: Any) -> Any:
         expected = argument_names(self)
@@ -172,6 +175,7 @@ def elementwise(
     source: str,
     saves: str = "x",
     kink: Callable[[Array], Array] | None = None,
+    second: Callable[[Array], Array] | Literal[0] | None = None,
 ) -> Rule:
     r"""A rule of one array, applied entry by entry: dz = dy * derivative.
 
@@ -185,6 +189,7 @@ def elementwise(
       saves: "x", or "y" where the output has not lost what the derivative needs: the next
         layer keeps that array anyway.
       kink: its zero set is where y' does not exist.
+      second: d2y/dz2 from what is saved, or 0, for those who want Hessians (`second_order`).
 
     Returns:
       The rule.
@@ -211,7 +216,7 @@ def elementwise(
         return ((widen(dy) * slope).astype(dy.dtype),)
 
     kept = {"x": "the input z", "y": "the output, which the next layer keeps anyway"}[saves]
-    return Rule(name, fwd, bwd, tex, source, kink, kept)
+    return Rule(name, fwd, bwd, tex, source, kink, kept, second=second)
 
 
 def chain(*rules: Rule) -> Rule:

@@ -1,5 +1,7 @@
 """Activations: each value, and beside it the derivative derived by hand.
 
+`second=` is y'', which `second_order` wants; nothing else looks at it.
+
 Every function takes and gives an array of any shape; softmax, log_softmax and logsumexp work
 along the last axis. Parameters come first, as in `prelu(slope, z)`. Half precision computes
 inside in float32 and rounds once.
@@ -51,6 +53,7 @@ identity = elementwise(
     lambda z: jnp.ones_like(z),
     tex=r"z, \quad y' = 1",
     source="note 000, 'A Neuron'; note 001, 'Output Units: Linear'",
+    second=0,
 )
 
 binary_step = elementwise(
@@ -60,6 +63,7 @@ binary_step = elementwise(
     tex=r"\mathrm{sign}(z) \in \{-1, 0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
     source=OUTPUT,
     kink=lambda z: z,
+    second=0,
 )
 
 heaviside = elementwise(
@@ -69,6 +73,7 @@ heaviside = elementwise(
     tex=r"[z > 0] \in \{0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
     source="note 001, 'Perceptron' (labels 0 and 1)",
     kink=lambda z: z,
+    second=0,
 )
 
 sigmoid = elementwise(
@@ -77,6 +82,7 @@ sigmoid = elementwise(
     _sigmoid_slope,
     tex=r"\sigma(z) = 1/(1 + e^{-z}), \quad y' = \sigma(z)\,\sigma(-z)",
     source=f"note 000, 'A Neuron'; {OUTPUT}",
+    second=lambda z: -_sigmoid_slope(z) * jnp.tanh(0.5 * z),  # 1 - 2 sigma = -tanh(z / 2)
 )
 
 
@@ -93,6 +99,7 @@ tanh = elementwise(
     _tanh_slope,
     tex=r"\tanh z, \quad y' = \mathrm{sech}^2 z = 4 e^{-2|z|} / (1 + e^{-2|z|})^2",
     source=f"note 000, 'A Neuron'; {OUTPUT}",
+    second=lambda z: -2 * jnp.tanh(z) * _tanh_slope(z),
 )
 
 relu = elementwise(
@@ -103,6 +110,7 @@ relu = elementwise(
     tex=r"\max(0, z), \quad y' = [z > 0] \text{ (0 at } z = 0)",
     source=f"{HIDDEN} (which prints 1 at 0; 0 here, as jax.nn and torch)",
     kink=lambda z: z,
+    second=0,
 )
 
 
@@ -127,6 +135,7 @@ def leaky_relu(slope: float = 0.01) -> Rule:
         r"\text{ (1 at } z = 0)",
         source=MORE,
         kink=lambda z: z,
+        second=0,
     )
 
 
@@ -137,6 +146,7 @@ absolute = elementwise(
     tex=r"|z|, \quad y' = \mathrm{sign}(z) \text{ (0 at } z = 0)",
     source=f"{RECTIFIED}: a = -1 (the note prints 1)",
     kink=lambda z: z,
+    second=0,
 )
 
 
@@ -231,6 +241,7 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
         source=f"{RECTIFIED}: 'Randomized ReLU'; Xu et al. 2015, arXiv:1505.00853",
         kink=lambda key, z: z,
         saves="the slope of each entry, 1 or a: the derivative itself",
+        second=0,
     )
 
 
@@ -246,6 +257,7 @@ softplus = elementwise(
     saves="y",
     tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
     source=f"{HIDDEN} (gradient left blank there)",
+    second=lambda y: -jnp.expm1(-y) * jnp.exp(-y),  # sigma(z) sigma(-z)
 )
 
 
@@ -271,6 +283,7 @@ def elu(alpha: float = 1.0) -> Rule:
         r"\alpha e^z \text{ (} \alpha \text{ at } z = 0)",
         source=MORE,
         kink=lambda z: z if alpha != 1 else jnp.ones_like(z),
+        second=lambda z: jnp.where(z > 0, 0, alpha * jnp.exp(jnp.minimum(z, 0))),
     )
 
 
@@ -296,6 +309,13 @@ def _swish_slope(u: Array) -> Array:
     h, s = _half_decay(u)
     u = _finite(u)
     return jnp.where(u >= 0, s * (1 + u * h * (h * s)), h * (1 + u * s) * (h * s))
+
+
+def _swish_bend(u: Array) -> Array:
+    """d(_swish_slope)/du = sigma'(u) (2 - u tanh(u/2)), even in u."""
+    h, s = _half_decay(u)
+    u = _finite(u)
+    return (2 - u * jnp.tanh(0.5 * u)) * (h * s) * (h * s)
 
 
 SWISH = (
@@ -324,6 +344,7 @@ def swish(beta: float = 1.0) -> Rule:
         tex=SWISH,
         source=f"{MORE} (its gradient holds for beta = 1 only); Ramachandran et al. 2017, "
         "arXiv:1710.05941",
+        second=lambda z: beta * _swish_bend(beta * z),
     )
 
 
@@ -333,6 +354,7 @@ silu = elementwise(
     _swish_slope,
     tex=r"z\,\sigma(z), \quad y' = \sigma(z)\,(1 + z\,\sigma(-z))",
     source=f"{MORE}: swish with beta = 1",
+    second=_swish_bend,
 )
 
 
