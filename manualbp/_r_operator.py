@@ -190,12 +190,13 @@ def loss_roots(loss: Rule, z: Array, y: Array) -> Array:
 
 
 class Step(NamedTuple):
-    """One rule of the forward pass: its parameters, input and residuals."""
+    """One rule of the forward pass: its parameters, input and residuals; whether these are y."""
 
     rule: Rule
     own: Any
     x: Any
     saved: Any
+    saves_y: bool = False
 
     def fwd(self, x):
         """The output and the residuals."""
@@ -204,6 +205,9 @@ class Step(NamedTuple):
 
     def again(self, after):
         """Both, made anew once `after` is known, so that they need not be kept until then."""
+        if self.saves_y and callable(self.rule.second):
+            y = late(self.saved, after)
+            return y, y
         return self.fwd(late(self.x, after))
 
 
@@ -229,7 +233,7 @@ def forward(network: Network, params: Any, x: Array, key: Any) -> tuple[list[Ste
     for rule, own in leaves(network.rule, network._with_draws(params, key)):
         step = Step(rule, own, x, None)
         y, saved = step.fwd(x)
-        steps.append(step._replace(saved=saved))
+        steps.append(step._replace(saved=saved, saves_y=saved is y))
         x = y
     return steps, x
 

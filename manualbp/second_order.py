@@ -323,7 +323,8 @@ def _product(network, params, x, y, v, key, mean, gauss_newton):
         saved = step.saved
         if step.rule in layers.RULES and r is not None:
             r = _matmul(r, saved[0][: r.shape[-1]])
-            saved = inputs(i, r)
+            # the peak of a Hessian product is later
+            saved = inputs(i, r) if gauss_newton else saved
         r = form(step.rule).forward(saved, directions[i], r)
 
     weight = 1 / x.shape[0] if mean else 1.0
@@ -332,6 +333,9 @@ def _product(network, params, x, y, v, key, mean, gauss_newton):
     products = []
     for i in reversed(range(len(steps))):
         step, r, before = steps[i], tangents[i], steps[i - 1]
+        if rdy is None:  # before the first layer nothing depends on parameters
+            products.append(())
+            continue
         saved = inputs(i, rdy) if step.rule in layers.RULES else step.again(rdy)[1]
         if gauss_newton:
             own = step.rule.bwd(saved, rdy)[0]

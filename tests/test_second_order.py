@@ -1,5 +1,6 @@
 """Hessians by hand against jax.jvp(jax.grad) and jax.hessian of the textbook definitions."""
 
+import functools
 import re
 
 import jax
@@ -54,8 +55,14 @@ def truth(name, params):
     return flat, scores, losses, loss_of
 
 
+@functools.cache
+def matrices_of(name):
+    """Those of the case's own parameters and batch, compiled once."""
+    return matrices(name, parameters(build(name)), *batch(name))
+
+
 def matrices(name, params, x, y):
-    """The Hessian and the Gauss-Newton matrix of the sum of losses, and columns of both."""
+    """The Hessian and the Gauss-Newton matrix of the sum of losses."""
     flat, scores, losses, loss_of = truth(name, params)
 
     @jax.jit
@@ -84,7 +91,7 @@ def test_products_and_diagonals_are_those_of_the_full_matrices(name, dtype):
     with jax.enable_x64(True):
         params = parameters(network)
         v = direction(params)
-        h, g = matrices(name, params, *batch(name))
+        h, g = matrices_of(name)
         flat = ravel_pytree(v)[0]
         wanted = [like(params, a) for a in (h @ flat, g @ flat, jnp.diag(h), jnp.diag(g))]
         own, own_v = parameters(network, dtype), jax.tree.map(lambda a: a.astype(dtype), v)
@@ -128,7 +135,7 @@ def test_products_under_vmap_are_symmetric_matrices(name):
         params, (x, y) = parameters(network), batch(name)
         flat, unravel = ravel_pytree(params)
         units = jax.vmap(unravel)(jnp.eye(flat.size))
-        wanted = matrices(name, params, x, y)
+        wanted = matrices_of(name)
         functions = bp.hessian_vector_product, bp.gauss_newton_vector_product
         for f, matrix in zip(functions, wanted, strict=True):
             columns = jax.jit(
@@ -168,13 +175,31 @@ def test_a_slope_for_each_channel_and_chains_within_chains():
         inside = (params[:2], (), params[2:])
         v = direction(params)
         wanted = like(params, h @ ravel_pytree(v)[0])
-        for own, vectors in ((inside, (v[:2], (), v[2:])),):
-            found = bp.hessian_vector_product(nested, own, x, y, vectors, **options)
-            assert jax.tree.structure(found) == jax.tree.structure(own)
-            assert_trees_close((*found[0], *found[2]), wanted, 11)
+        found = bp.hessian_vector_product(nested, inside, x, y, (v[:2], (), v[2:]), **options)
+        assert jax.tree.structure(found) == jax.tree.structure(inside)
+        assert_trees_close((*found[0], *found[2]), wanted, 11)
         factors = bp.kronecker_factors(nested, inside, x, y)
         plain = bp.kronecker_factors(network, params, x, y)
         assert_trees_close((*factors[0], *factors[2]), plain, 13)
+
+
+def test_rules_before_the_first_layer():
+    network = bp.Network(
+        bp.chain(bp.tanh, bp.dense, bp.sigmoid), bp.binary_cross_entropy, (3, 2), None
+    )
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        params = ((), bp.Dense(rng.normal(size=(3, 2)), rng.normal(size=2)), ())
+        x, y = rng.normal(size=(4, 3)), rng.integers(0, 9, (4, 2)) / 8
+        one = bp.Network(bp.chain(bp.dense, bp.sigmoid), network.loss, (3, 2), None)
+        v = direction(params)
+        for f in (bp.hessian_vector_product, bp.gauss_newton_vector_product):
+            found = f(network, params, x, y, v)
+            assert_trees_close(found[1:], f(one, params[1:], np.tanh(x), y, v[1:]), 13)
+            assert found[0] == ()
+        for f in (bp.hessian_diagonal, bp.gauss_newton_diagonal, bp.kronecker_factors):
+            found = f(network, params, x, y)
+            assert_trees_close(found[1:], f(one, params[1:], np.tanh(x), y), 13)
 
 
 def test_randomized_slopes_are_those_of_the_key():
@@ -193,7 +218,6 @@ def test_randomized_slopes_are_those_of_the_key():
         wanted = jax.jvp(jax.grad(losses), (params,), (v,))[1]
         found = bp.hessian_vector_product(network, params, x, y, v, key)
         assert_trees_close(found, wanted, 12)
-        # slopes are lines: H is G of one linear layer, and both diagonals agree where h is not
         unit = jax.tree.map(jnp.zeros_like, params)
         first = unit[0]._replace(w=unit[0].w.at[1, 2].set(1.0))
         h = bp.hessian_vector_product(network, params, x, y, (first, *unit[1:]), key)
@@ -258,7 +282,7 @@ def test_every_elementwise_rule_has_a_second_derivative():
 def test_at_a_kink_both_derivatives_are_of_one_side(activation):
     """All hidden units at 0: H is that of the line (or the exponential) which f' belongs to."""
     z = jnp.zeros(1)
-    y, saved = activation.fwd(z)
+    _, saved = activation.fwd(z)
     slope = float(activation.bwd(saved, jnp.ones(1))[0][0])
     bend = 0.0 if activation.second == 0 else float(activation.second(saved)[0])
     network = bp.mlp((2, 3, 2), activation=activation)
@@ -355,9 +379,7 @@ def test_factors_are_means_of_outer_products():
         for own, f in zip(each, empirical, strict=True):
             if f != ():
                 np.testing.assert_allclose(f.G, own.b.T @ own.b / BATCH, rtol=1e-11, atol=1e-15)
-        assert_trees_close(
-            [f.A for f in empirical if f], [f.A for f in mean if f], 13
-        )
+        assert_trees_close([f.A for f in empirical if f], [f.A for f in mean if f], 13)
 
 
 @pytest.mark.parametrize("loss", [bp.squared_error, bp.multilabel_binary_cross_entropy, None])
@@ -451,3 +473,110 @@ def test_diagonals_and_factors_hold_no_array_of_batch_times_parameters():
     for f in functions:
         memory, _ = costs(lambda *a, f=f: f(network, *a, check=False), params, x, y)
         assert memory < 256 * size / 10, f.__name__
+
+
+# Misuse
+
+NETWORK = bp.mlp((3, 4, 2), activation=bp.tanh)
+X, Y = np.ones((5, 3), np.float32), np.zeros(5, np.int32)
+PARAMS = parameters(NETWORK, np.float32)
+HV = "hessian_vector_product: expected "
+
+
+def product(v=PARAMS, network=NETWORK, p=PARAMS, y=Y, **options):
+    return bp.hessian_vector_product(network, p, X, y, v, **options)
+
+
+def of(**options):
+    network = bp.mlp((3, 4, 2), **options)
+    return network, parameters(network, np.float32)
+
+
+def with_w(w):
+    return (PARAMS[0]._replace(w=w), *PARAMS[1:])
+
+
+SOFTMAX_OUTPUT, ITS = of(output=bp.softmax, loss=bp.cross_entropy)
+UNBIASED, _ = of(layer=bp.dense_without_bias)
+PRELU, SLOPES = of(activation=bp.prelu)
+OWN = bp.elementwise("square", lambda z: z * z, lambda z: 2 * z, tex="", source="")
+REMEDY = r": make v of params, as with jax\.tree\.map\(jnp\.ones_like, params\)$"
+MISTAKES = {
+    "a softmax within": (
+        lambda: product(network=SOFTMAX_OUTPUT, p=ITS, v=ITS),
+        HV + r"rules whose second derivative is known \(dense, .*\), got softmax of \(z\): leave "
+        "softmax to a loss of logits$",
+    ),
+    "a rule of one's own": (
+        lambda: product(network=bp.mlp((3, 4, 2), activation=OWN)),
+        HV
+        + r"rules whose second derivative .*, or elementwise with second=\.\.\.\), got square .*",
+    ),
+    "a loss of probabilities": (
+        lambda: product(network=bp.mlp((3, 2), loss=bp.cross_entropy)),
+        HV + r"a loss whose Hessian is known \(squared_error, .*\), got cross_entropy of .*",
+    ),
+    "no loss": (
+        lambda: bp.hessian_diagonal(bp.mlp((3, 2), loss=None), PARAMS, X, Y),
+        r"hessian_diagonal: expected a network with a loss, got none: .*",
+    ),
+    "no network": (
+        lambda: bp.gauss_newton_diagonal(bp.tanh, PARAMS, X, Y),
+        r"gauss_newton_diagonal: expected a network, got Rule\(tanh\): make one with mlp\(\)$",
+    ),
+    "v of another tree": (
+        lambda: product(parameters(UNBIASED, np.float32)),
+        HV + r"v of the tree of params, got PyTreeDef.*" + REMEDY,
+    ),
+    "v of another shape": (
+        lambda: product(with_w(np.ones((4, 3), np.float32))),
+        HV + r"v\[0\]\.w of shape \(3, 4\) and dtype float32, got \(4, 3\) and float32" + REMEDY,
+    ),
+    "v of another dtype": (
+        lambda: product(with_w(jnp.ones((3, 4), jnp.float16))),
+        HV + r"v\[0\]\.w of .* and dtype float32, got \(3, 4\) and float16" + REMEDY,
+    ),
+    "v that is not finite": (
+        lambda: product(with_w(np.full((3, 4), np.inf, np.float32))),
+        HV + r"finite v, got NaN or infinity in v\[0\]\.w: give a finite direction$",
+    ),
+    "parameters that are not finite": (
+        lambda: product(p=jax.tree.map(lambda a: a * np.float32(np.nan), PARAMS)),
+        HV + r"finite params, got NaN or infinity in params\[0\]\.w: .*",
+    ),
+    "labels out of range": (
+        lambda: product(y=Y + 2),
+        r"softmax_cross_entropy_with_integer_labels: expected labels in 0\.\.1, got 2: .*",
+    ),
+    "a median": (
+        lambda: product(reduction="median"),
+        HV + r"reduction 'mean' or 'sum', got 'median'",
+    ),
+    "no key": (lambda: product(key=0), HV + r"a key, got 0: make one .*"),
+    "another Fisher": (
+        lambda: bp.kronecker_factors(NETWORK, PARAMS, X, Y, fisher="true"),
+        r"kronecker_factors: expected fisher 'exact', 'sampled' or 'empirical', got 'true'$",
+    ),
+    "samples without a key": (
+        lambda: bp.kronecker_factors(NETWORK, PARAMS, X, Y, fisher="sampled"),
+        r"kronecker_factors: expected a key for fisher='sampled', got None: pass .*",
+    ),
+    "a slope for each example": (
+        lambda: bp.hessian_diagonal(
+            PRELU, (SLOPES[0], np.ones((5, 4), np.float32), *SLOPES[2:]), X, Y
+        ),
+        r"hessian_diagonal: expected the parameter of prelu to be one a layer \(\) or one a "
+        r"channel, got shape \(5, 4\)$",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line_before_compiling(mistake, caplog):
+    call, expected = MISTAKES[mistake]
+    with jax.log_compiles(True), pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    assert re.match(expected, str(raised.value)), str(raised.value)
+    assert "\n" not in str(raised.value)
+    programs = re.findall(r"Finished XLA compilation of (\S+)", caplog.text)
+    assert not re.search("product|diagonal|factors|dot", " ".join(programs))
