@@ -28,8 +28,8 @@ from manualbp.fused import _over, _take
 from manualbp.layers import _matmul
 from manualbp.networks import Network
 
-# Numbers that a diagonal or a factor holds at a time beside the results: 4 MB in float32
-_HELD = 2**20
+# Numbers that a diagonal or a factor holds at a time beside the results: 1 MB in float32
+_HELD = 2**18
 
 
 class KroneckerFactors(NamedTuple):

@@ -467,12 +467,12 @@ def test_products_take_no_more_than_autodiff(activation, widths, examples):
 
 
 def test_diagonals_and_factors_hold_no_array_of_batch_times_parameters():
-    network, params, x, y = shapes((64, 128, 128, 10), 256, "tanh")
+    network, params, x, y = shapes((64, 128, 128, 10), 512, "tanh")
     size = 4 * sum(p.size for p in jax.tree.leaves(params))
     functions = bp.gauss_newton_diagonal, bp.kronecker_factors, bp.hessian_diagonal
     for f in functions:
         memory, _ = costs(lambda *a, f=f: f(network, *a, check=False), params, x, y)
-        assert memory < 256 * size / 10, f.__name__
+        assert memory < 512 * size / 10, f.__name__
 
 
 # Misuse
