@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         per_example,
         saving,
         schedules,
+        second_order,
         sharding,
         training,
     )
@@ -68,6 +69,13 @@ if TYPE_CHECKING:
         per_example_grads,
         per_example_norms,
     )
+    from manualbp.second_order import (
+        gauss_newton_diagonal,
+        gauss_newton_vector_product,
+        hessian_diagonal,
+        hessian_vector_product,
+        kronecker_factors,
+    )
     from manualbp.sharding import param_shardings, place_batch, place_params
     from manualbp.training import (
         Optimizer,
@@ -103,15 +111,20 @@ __all__ = [
     "elu",
     "evaluate",
     "fused",
+    "gauss_newton_diagonal",
+    "gauss_newton_vector_product",
     "gaussian_nll",
     "generalized_relu",
     "gradient_descent",
     "gradient_noise_scale",
     "half_squared_error",
     "heaviside",
+    "hessian_diagonal",
+    "hessian_vector_product",
     "identity",
     "importance_scores",
     "initializers",
+    "kronecker_factors",
     "layers",
     "leaky_relu",
     "learnable_swish",
@@ -136,6 +149,7 @@ __all__ = [
     "relu",
     "saving",
     "schedules",
+    "second_order",
     "sharding",
     "sigmoid",
     "sigmoid_binary_cross_entropy",
@@ -164,6 +178,7 @@ _MODULES = (
     "networks",
     "initializers",
     "per_example",
+    "second_order",
     "training",
     "schedules",
     "saving",

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class Rule:
       saves: what the residuals are, and why.
       validate: checks of values, which only concrete arguments allow; called before tracing.
       parts: the rules that a chain composes, first to last; a rule of its own has none.
+      second: y'' of a rule that acts entry by entry, from the residuals; 0 where it
+        vanishes wherever it exists. None: not known, and `second_order` refuses the rule.
 
     Example:
       >>> import jax, manualbp
@@ -50,6 +52,7 @@ class Rule:
     validate: Callable[..., None] | None = None
     # fwd and bwd say already which rule it is
     parts: tuple["Rule", ...] = field(default=(), compare=False)
+    second: Callable[[Any], Any] | Literal[0] | None = None
 
     def __call__(self, *args: Any) -> Any:
         expected = argument_names(self)
@@ -173,6 +176,7 @@ def elementwise(
     saves: str = "x",
     half: Callable[[Array], Array] | None = None,
     kink: Callable[[Array], Array] | None = None,
+    second: Callable[[Array], Array] | Literal[0] | None = None,
 ) -> Rule:
     r"""A rule of one array, applied entry by entry: dz = dy * derivative.
 
@@ -188,6 +192,8 @@ def elementwise(
       half: where saves="y", dy/dz from z for half precision, whose rounded output has lost what
         the derivative needs; z is saved there.
       kink: its zero set is where y' does not exist.
+      second: d2y/dz2 from z or y, whichever saves says, or 0, for those who want Hessians
+        (`second_order`).
 
     Returns:
       The rule.
@@ -219,7 +225,13 @@ def elementwise(
         return ((widen(dy) * slope).astype(dy.dtype),)
 
     kept = {"x": "the input z", "y": "the output, which the next layer keeps anyway"}[saves]
-    return Rule(name, fwd, bwd, tex, source, kink, kept)
+
+    def bend(saved):
+        wide = widen(saved)
+        return second(value(wide) if half and is_half(saved.dtype) else wide)  # type: ignore
+
+    known = bend if callable(second) else second
+    return Rule(name, fwd, bwd, tex, source, kink, kept, second=known)
 
 
 def chain(*rules: Rule) -> Rule:

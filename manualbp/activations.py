@@ -1,5 +1,7 @@
 """Activations: each value, and beside it the derivative derived by hand.
 
+`second=` is y'', which `second_order` wants; nothing else looks at it.
+
 Every function takes and gives an array of any shape; softmax, log_softmax and logsumexp work
 along the last axis. Parameters come first, as in `prelu(slope, z)`. Half precision computes
 inside in float32 and rounds once.
@@ -63,6 +65,7 @@ identity = elementwise(
     lambda z: jnp.ones_like(z),
     tex=r"z, \quad y' = 1",
     source="note 000, 'A Neuron'; note 001, 'Output Units: Linear'",
+    second=0,
 )
 
 binary_step = elementwise(
@@ -72,6 +75,7 @@ binary_step = elementwise(
     tex=r"\mathrm{sign}(z) \in \{-1, 0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
     source=OUTPUT,
     kink=lambda z: z,
+    second=0,
 )
 
 heaviside = elementwise(
@@ -81,6 +85,7 @@ heaviside = elementwise(
     tex=r"[z > 0] \in \{0, 1\}, \quad y' = 0 \text{ (0 at the jump } z = 0)",
     source="note 001, 'Perceptron' (labels 0 and 1)",
     kink=lambda z: z,
+    second=0,
 )
 
 sigmoid = elementwise(
@@ -89,6 +94,7 @@ sigmoid = elementwise(
     _sigmoid_slope,
     tex=r"\sigma(z) = 1/(1 + e^{-z}), \quad y' = \sigma(z)\,\sigma(-z)",
     source=f"note 000, 'A Neuron'; {OUTPUT}",
+    second=lambda z: -_sigmoid_slope(z) * jnp.tanh(0.5 * z),  # 1 - 2 sigma = -tanh(z / 2)
 )
 
 
@@ -107,6 +113,7 @@ tanh = elementwise(
     _tanh_slope,
     tex=r"\tanh z, \quad y' = \mathrm{sech}^2 z = 4 e^{-2|z|} / (1 + e^{-2|z|})^2",
     source=f"note 000, 'A Neuron'; {OUTPUT}",
+    second=lambda z: -2 * jnp.tanh(z) * _tanh_slope(z),
 )
 
 relu = elementwise(
@@ -117,6 +124,7 @@ relu = elementwise(
     tex=r"\max(0, z), \quad y' = [z > 0] \text{ (0 at } z = 0)",
     source=f"{HIDDEN} (which prints 1 at 0; 0 here, as jax.nn and torch)",
     kink=lambda z: z,
+    second=0,
 )
 
 
@@ -141,6 +149,7 @@ def leaky_relu(slope: float = 0.01) -> Rule:
         r"\text{ (1 at } z = 0)",
         source=MORE,
         kink=lambda z: z,
+        second=0,
     )
 
 
@@ -151,6 +160,7 @@ absolute = elementwise(
     tex=r"|z|, \quad y' = \mathrm{sign}(z) \text{ (0 at } z = 0)",
     source=f"{RECTIFIED}: a = -1 (the note prints 1)",
     kink=lambda z: z,
+    second=0,
 )
 
 
@@ -246,6 +256,7 @@ def randomized_relu(lower: float = 1 / 8, upper: float = 1 / 3) -> Rule:
         source=f"{RECTIFIED}: 'Randomized ReLU'; Xu et al. 2015, arXiv:1505.00853",
         kink=lambda key, z: z,
         saves="the slope of each entry, 1 or a: the derivative itself",
+        second=0,
     )
 
 
@@ -262,6 +273,7 @@ softplus = elementwise(
     half=_sigmoid,  # half a ULP of y is one of y'
     tex=r"\ln(1 + e^z), \quad y' = \sigma(z) = 1 - e^{-y}",
     source=f"{HIDDEN} (gradient left blank there)",
+    second=lambda y: -jnp.expm1(-y) * jnp.exp(-y),  # sigma(z) sigma(-z)
 )
 
 
@@ -287,6 +299,7 @@ def elu(alpha: float = 1.0) -> Rule:
         r"\alpha e^z \text{ (} \alpha \text{ at } z = 0)",
         source=MORE,
         kink=lambda z: z if alpha != 1 else jnp.ones_like(z),
+        second=lambda z: jnp.where(z > 0, 0, alpha * jnp.exp(jnp.minimum(z, 0))),
     )
 
 
@@ -322,6 +335,18 @@ def _swish_slope(u: Array, e: Array, rest: Array) -> Array:
     return jnp.where(u >= 0, d + u * e * rest, (d + u) * e * rest) / _squared(e * rest)
 
 
+def sigmoid_slope_root(u: Array) -> Array:
+    """sqrt(sigma'(u)), which has not vanished where x^2 sigma'(u) has not."""
+    h = jnp.exp(-0.5 * jnp.abs(u))
+    return h / (1 + h * h)
+
+
+def _swish_bend(u: Array) -> Array:
+    """d(_swish_slope)/du = sigma'(u) (2 - u tanh(u/2)), even in u."""
+    root, u = sigmoid_slope_root(u), _finite(u)
+    return (2 - u * jnp.tanh(0.5 * u)) * root * root
+
+
 SWISH = (
     r"z\,\sigma(\beta z), \quad \partial y/\partial z = "
     r"\sigma(\beta z)\,(1 + \beta z\,\sigma(-\beta z))"
@@ -348,6 +373,7 @@ def swish(beta: float = 1.0) -> Rule:
         tex=SWISH,
         source=f"{MORE} (its gradient holds for beta = 1 only); Ramachandran et al. 2017, "
         "arXiv:1710.05941",
+        second=lambda z: beta * _swish_bend(beta * z),
     )
 
 
@@ -357,6 +383,7 @@ silu = elementwise(
     lambda z: _swish_slope(z, *two_decays(z)),
     tex=r"z\,\sigma(z), \quad y' = \sigma(z)\,(1 + z\,\sigma(-z))",
     source=f"{MORE}: swish with beta = 1",
+    second=_swish_bend,
 )
 
 
@@ -383,8 +410,7 @@ def _learnable_swish_bwd(saved, dy):
     beta, z = jax.lax.optimization_barrier((beta, z))
     x = widen(z)
     u = _times(align(widen(beta), x.ndim), x)
-    h = jnp.exp(-0.5 * jnp.abs(u))
-    root = x * h / (1 + h * h)  # x^2 alone overflows where sigma' has long vanished
+    root = x * sigmoid_slope_root(u)  # x^2 alone overflows where sigma' has long vanished
     # selected last: as a sum of products XLA would write the factors out
     dbeta = jnp.where(jnp.isinf(u), 0, (g * root) * root)
     return sum_to(dbeta, beta.shape).astype(beta.dtype), dz.astype(z.dtype)

@@ -51,10 +51,12 @@ _LEAN = {
     activations.sigmoid: elementwise(
         "sigmoid", activations._sigmoid, lambda y: y * (1 - y), saves="y",
         tex=activations.sigmoid.tex, source="note 001: g'(z) = g(z)(1 - g(z))",
+        second=lambda y: y * (1 - y) * (1 - 2 * y),
     ),
     activations.tanh: elementwise(
         "tanh", jnp.tanh, lambda y: (1 - y) * (1 + y), saves="y",
         tex=activations.tanh.tex, source="note 001: g'(z) = 1 - g(z)^2",
+        second=lambda y: -2 * y * (1 - y) * (1 + y),
     ),
 }  # fmt: skip
 

@@ -39,6 +39,13 @@ def network_cases():
             bp.cross_entropy,
             augmented,
         ),
+        "rectified scores": (
+            (4, 5, 4, 6, 5, 4, 3),
+            (bp.relu, bp.leaky_relu(), bp.absolute, bp.elu(), bp.elu(2.0)),
+            bp.identity,
+            CLASSES,
+            augmented,
+        ),
         "learned activations": (
             (4, 6, 5, 4, 2),
             (bp.prelu, bp.generalized_relu, bp.learnable_swish),
