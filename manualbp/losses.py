@@ -61,7 +61,8 @@ def _squared(name: str, factor, tex: str, source: str) -> Rule:
         p, t = _pair(name, ("predictions", predictions), ("targets", targets))
         has_classes(name, "predictions", p)
         error = widen(p) - widen(t)
-        loss = factor(p.shape[-1]) * jnp.sum(error * error, axis=-1)
+        # in this order nothing overflows before the loss does
+        loss = jnp.sum((factor(p.shape[-1]) * error) * error, axis=-1)
         return loss.astype(p.dtype), (p, t)
 
     def bwd(saved, dy):

@@ -213,14 +213,14 @@ class Question:
         subjects = [_described(f) for f in functions]
         known = functions[0] if truth is None else truth
         self.name = subjects[0][0].name
-        known_subject, names, specs = _described(known)
+        known_subject, names, domains = _described(known)
         if len(names) != len(subjects[0][1]):  # else a rule knows the domains
-            _, names, specs = subjects[0]
+            _, names, domains = subjects[0]
         if definition is None and isinstance(known, Rule):
             definition = definition_of(known)
         definition = definition or known_subject.definition or known_subject.forward
         shape = _shape if of_numbers else _elementwise
-        self.shape, args = shape(subjects[0][0], specs)
+        self.shape, args = shape(subjects[0][0], domains)
         self.true = problem_of(known_subject, definition, args)
         problems = [problem_of(subject, definition, args) for subject, *_ in subjects]
         free = [names[i] for i in self.true.free]
@@ -485,7 +485,7 @@ class Question:
         return np.asarray(sorted(k for k in around if 0 <= k < 2**self.line.bits), np.uint64)
 
 
-def _described(function: Any) -> tuple[Subject, list[str], list[Spec]]:
+def _described(function: Any) -> tuple[Subject, list[str], list[str]]:
     """The subject, and name and domain of each argument."""
     try:
         subject = subject_of(function)
@@ -507,49 +507,50 @@ def _described(function: Any) -> tuple[Subject, list[str], list[Spec]]:
     if isinstance(function, Rule) and function.name in {rule.name for rule in manualbp.RULES}:
         domains = [getattr(case, "domain", "real") for case in CASES[base_name(function)]]
     alone = {"key": "none", "simplex": "unit"}  # of one entry
-    return subject, names, [Spec((), alone.get(d, d)) for d in domains]
+    return subject, names, [alone.get(d, d) for d in domains]
 
 
-def _shape(subject: Subject, specs: list[Spec]) -> tuple[tuple[int, ...], tuple]:
+def _shape(subject: Subject, domains: list[str]) -> tuple[tuple[int, ...], tuple]:
     """What `_elementwise` gives for a function that is known to be one of numbers."""
-    args = [None if s.domain == "none" else jax.ShapeDtypeStruct((3,), np.float32) for s in specs]
+    three = jax.ShapeDtypeStruct((3,), np.float32)
+    args = [None if d == "none" else three for d in domains]
     shape = () if jax.eval_shape(subject.forward, *args).shape == (3,) else (1,)
-    return shape, tuple(Spec(() if s.domain == "none" else shape, s.domain) for s in specs)
+    return shape, _specs(shape, domains)
 
 
-def _elementwise(subject: Subject, specs: list[Spec]) -> tuple[tuple[int, ...], tuple]:
+def _specs(shape: tuple[int, ...], domains: list[str]) -> tuple[Spec, ...]:
+    return tuple(Spec(() if d == "none" else shape, d) for d in domains)
+
+
+def _elementwise(subject: Subject, domains: list[str]) -> tuple[tuple[int, ...], tuple]:
     """The shape of arguments on which it is a function of numbers, and those arguments."""
     refused = ValueError(
         f"accuracy: expected a function of numbers, entry by entry, got {subject.name}: close over "
         "its other entries, as in lambda z: softmax(jnp.stack([z, 0.0]))[0]"
     )
-    floating = [s for s in specs if s.domain not in ("none", "integers")]
-    if not floating or len(floating) + sum(s.domain == "none" for s in specs) < len(specs):
+    if "integers" in domains or not set(domains) - {"none"}:
         raise refused
     three = np.asarray([0.25, 0.5, 0.75], np.float32)
 
     @jax.jit
     def compiled(x: Any) -> Any:
-        return subject.forward(*(None if s.domain == "none" else x for s in specs))
+        return subject.forward(*(None if d == "none" else x for d in domains))
 
     def call(x: np.ndarray) -> np.ndarray:
         return np.asarray(compiled(x))
-
-    def args(shape: tuple[int, ...]) -> tuple:
-        return tuple(Spec(() if s.domain == "none" else shape, s.domain) for s in specs)
 
     try:
         alone = call(three)
         if alone.shape == (3,):
             poisoned = call(np.where([False, True, False], np.nan, three).astype(np.float32))
             if call(three[0]).shape == () and np.array_equal(alone[::2], poisoned[::2]):
-                return (), args(())
+                return (), _specs((), domains)
         # a sum, or mean, over the last axis
         single = [call(three[k : k + 1]) for k in range(3)]
         if alone.shape == () and all(y.shape == () for y in single):
             close = [np.allclose(alone, f(single), rtol=1e-5, atol=1e-6) for f in (np.sum, np.mean)]
             if any(close):
-                return (1,), args((1,))
+                return (1,), _specs((1,), domains)
     except (TypeError, ValueError, IndexError):
         pass
     raise refused
