@@ -25,9 +25,9 @@ import numpy as np
 from common import keep, options, show
 
 import manualbp as bp
-from manualbp.verify import accuracy
 from manualbp._rule import argument_names
-from manualbp.verify._cases import BOUNDS, OF_VECTORS, bound_of
+from manualbp.verify import accuracy
+from manualbp.verify._cases import BOUNDS, OF_VECTORS
 from manualbp.verify._peers import peer_of
 from manualbp.verify._reference import base_name
 

@@ -374,12 +374,12 @@ class Problem:
         def both(leaves, cotangents):
             return tuple(self.split(p, leaves, cotangents) for p in (traced.ours, traced.truth))
 
-        return _jit(jax.vmap(both))
+        return jit_quickly(jax.vmap(both))
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
         """The definition's value against the cotangents, over a stack of points."""
-        return _jit(jax.vmap(self.loss))
+        return jit_quickly(jax.vmap(self.loss))
 
     @functools.cached_property
     def compiled_scan(self) -> Callable[..., Any]:
@@ -388,7 +388,9 @@ class Problem:
         def step(_, point):
             return None, self.split(self.traced.ours, *point)
 
-        return _jit(lambda leaves, cotangents: jax.lax.scan(step, None, (leaves, cotangents))[1])
+        return jit_quickly(
+            lambda leaves, cotangents: jax.lax.scan(step, None, (leaves, cotangents))[1]
+        )
 
     def split(self, jaxpr: Any, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple:
         """A traced program's results: floating leaves of the value, and of the cotangents."""
@@ -400,7 +402,7 @@ class Problem:
     def decisions(self) -> tuple[Callable[..., Any], list]:
         """Every decision of both programs over a stack of inputs, compiled; and their places."""
         run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
-        return _jit(jax.vmap(run)), branches
+        return jit_quickly(jax.vmap(run)), branches
 
     @functools.cached_property
     def thresholds(self) -> list[list]:
@@ -495,7 +497,7 @@ class ContractBroken(Exception):
         self.kind = kind
 
 
-def _jit(function: Callable) -> Callable:
+def jit_quickly(function: Callable) -> Callable:
     """Compiled quickly: such a program runs a few times."""
     return jax.jit(function, compiler_options=_quickly())
 

@@ -26,7 +26,7 @@ from manualbp.verify._checkpoint import Checkpoint
 from manualbp.verify._found import Sweep, sweep_of
 from manualbp.verify._inputs import Spec
 from manualbp.verify._interpreter import Straddles, Unsupported
-from manualbp.verify._problem import Subject, _pull_back, subject_of
+from manualbp.verify._problem import Subject, _pull_back, jit_quickly, subject_of
 from manualbp.verify._reference import base_name, definition_of
 from manualbp.verify._ulps import (
     FINDINGS,
@@ -41,6 +41,8 @@ from manualbp.verify._ulps import (
 
 # Evaluated at once: what a core's cache holds, and all the memory a sweep takes
 CHUNK = 2**18
+# The same away from sweeps, for which programs are compiled
+_SIZE = 2**16
 # A float64 form is the truth where exact arithmetic finds it this good, in ULPs of the dtype
 GOOD = 0.01
 # How many inputs are tried in each block where not all are, by bits of the dtype
@@ -322,17 +324,23 @@ class Question:
         given = [jnp.full_like(x, v) for v in others]
         return [*given[: self.swept], x, *given[self.swept :]]
 
-    def _raw(self, x: Any, others: Sequence[Any]) -> tuple:
-        """got, form and terms at numbers, and the form at 0 and -0: lists of parts."""
-        xs = self.spread(x, others)
-        form, terms = self.form(xs)
-        at_zero = self.form(self.spread(jnp.asarray([0.0, -0.0], x.dtype), others))[0]
-        return [self.line.wide(y, jnp) for y in self.got(xs)], form, terms, at_zero
-
     @functools.cached_property
-    def raw(self) -> Callable:
-        """`_raw`, compiled."""
-        return jax.jit(lambda x, others: list(map(jnp.stack, self._raw(x, others))))
+    def compiled_got(self) -> Callable:
+        """`got` of numbers and the other arguments, in float64."""
+        return jax.jit(
+            lambda x, others: jnp.stack(
+                [self.line.wide(y, jnp) for y in self.got(self.spread(x, others))]
+            )
+        )
+
+    @property
+    def compiled_form(self) -> Callable:
+        """The form's results and terms of float64 arguments; the same for every dtype."""
+        kept = self.true.kept
+        if "form" not in kept:
+            run = with_terms(self._form)
+            kept["form"] = jit_quickly(lambda xs: jnp.stack(self._run(run, xs)))
+        return kept["form"]
 
     @functools.cached_property
     def looked_at(self) -> Callable:
@@ -340,8 +348,11 @@ class Question:
 
         @jax.jit
         def judge(x, others):
-            got, form, terms, at_zero = self._raw(x, others)
-            wide = [self.line.wide(a, jnp) for a in self.spread(x, others)]
+            xs = self.spread(x, others)
+            form, terms = self.form(xs)
+            got = [self.line.wide(y, jnp) for y in self.got(xs)]
+            at_zero = self.form(self.spread(jnp.asarray([0.0, -0.0], x.dtype), others))[0]
+            wide = [self.line.wide(a, jnp) for a in xs]
             return self._judge(jnp, wide, got, form, [0.0] * len(got), terms, at_zero)
 
         return judge
@@ -362,14 +373,30 @@ class Question:
         return got, high, *(np.where(known, y, np.zeros_like(y)) for y in judged)
 
     def _raw_at(self, places: np.ndarray, g: int) -> list[np.ndarray]:
-        """`raw` at any number of places, of which few numbers are compiled for."""
-        size = min(2**16, 2 ** max(10, (len(places) - 1).bit_length()))
+        """got, form and terms at any number of places, and the form at 0 and -0."""
+        got = []
+        for some in self._batches(places):
+            x = self.line.numbers(np.resize(some, _SIZE))
+            got.append(np.asarray(self.compiled_got(x, self.others(g)))[:, : len(some)])
+        zeros, kept = [self.line.place(0.0), self.line.place(-0.0)], self.true.kept
+        key = f"at zero {self.swept} {self.grid[g]} {len(self._programs)}"
+        if key not in kept:
+            kept[key] = self._form_at(np.asarray(zeros, np.uint64), g)[0]
+        return [np.concatenate(got, axis=1), *self._form_at(places, g), kept[key]]
+
+    def _form_at(self, places: np.ndarray, g: int) -> tuple[np.ndarray, np.ndarray]:
+        """The form's results and the size of their largest terms."""
         found = []
-        for at in range(0, max(len(places), 1), size):
-            some = np.asarray(places[at : at + size], np.uint64)
-            *ys, at_zero = self.raw(self.line.numbers(np.resize(some, size)), self.others(g))
-            found.append([np.asarray(y)[:, : len(some)] for y in ys])
-        return [*(np.concatenate(y, axis=1) for y in zip(*found, strict=True)), np.asarray(at_zero)]
+        for some in self._batches(places):
+            xs = self.arguments(np.resize(some, _SIZE), g)
+            found.append(np.asarray(self.compiled_form(xs))[:, : len(some)])
+        form, terms = np.split(np.concatenate(found, axis=1), 2)
+        times = len(self._programs), 1
+        return np.tile(form, times), np.tile(terms, times)
+
+    def _batches(self, places: np.ndarray) -> list[np.ndarray]:
+        places = np.asarray(places, np.uint64)
+        return [places[at : at + _SIZE] for at in range(0, max(len(places), 1), _SIZE)]
 
     def _judge(self, xp, xs, got, truth, low, terms, at_zero) -> tuple:
         x, limits = xs[self.swept], self.line.limits
@@ -441,7 +468,7 @@ class Question:
             self.crosses = tuple((signs.min(axis=1) < 0) & (signs.max(axis=1) > 0))
         for places, g, high, low, known in truths:
             xs = self.arguments(places, g)
-            _, form, terms, _ = self._raw_at(places, g)
+            form, terms = self._form_at(places, g)
             known_points += int(known.sum())
             for k in range(len(self.names)):
                 term = terms[k] * self.crosses[k]

@@ -206,12 +206,16 @@ def _passed(eqn: Any, ins: list) -> list:
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
-_MOVED = ("reshape", "broadcast_in_dim", "squeeze", "copy", "reduce_sum", "select_n")
+_MOVED = (
+    *("reshape", "broadcast_in_dim", "squeeze", "copy", "reduce_sum", "select_n"),
+    *("transpose", "slice", "concatenate", "rev", "convert_element_type"),
+)
 _TERMS: dict[str, Callable[[Any, list], list]] = {
     **dict.fromkeys(
         ("add", "sub", "add_any"), lambda eqn, ins: [jnp.maximum(ins[0][1], ins[1][1])]
     ),
-    **dict.fromkeys((*_MOVED, "convert_element_type"), _passed),
+    **dict.fromkeys(_MOVED, _passed),
+    "dot_general": lambda eqn, ins: [eqn.primitive.bind(ins[0][1], ins[1][1], **eqn.params)],
     "mul": lambda eqn, ins: [ins[0][1] * ins[1][1]],
     "div": lambda eqn, ins: [ins[0][1] / jnp.abs(ins[1][0])],
     "neg": lambda eqn, ins: [ins[0][1]],
