@@ -179,6 +179,7 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Any:
             column,
             justify="right" if column in right else "left",
             no_wrap=column not in ("rule", "equation"),
+            overflow="fold",  # no name is cut
         )
     return table
 
@@ -243,8 +244,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         )
     console.print(table)
     console.print(
-        "ULP: worst error of value and gradient in units in the last place < its bound | of the "
-        "gradient of jax.grad."
+        "ULP: worst error of value and gradient in units in the last place < its bound | worst of "
+        "jax.grad's gradient."
     )
     console.print("proof: on every open branch, for small shapes; - where none was found.")
     for name in chosen:
@@ -382,8 +383,19 @@ def _ulps(name: str, dtype: str, accuracy: Any) -> str:
     if accuracy is None:
         return "-"
     worst, bound = accuracy.worst, bound_of(name, dtype)[0]
-    beside = f"{_digits(worst)} {'<' if worst <= bound else '>'} {bound:g}"
-    return f"{beside} | {_digits(accuracy.autodiff.ulps)}"
+    sign = "<" if worst <= bound else ">"
+    return f"{_digits(worst)}{sign}{bound:g} | {_digits(accuracy.autodiff.ulps)}"
+
+
+def _bounds(name: str) -> str:
+    """Those of a rule in each dtype, with the causes of exceptions."""
+    from manualbp.verify._cases import bound_of
+
+    parts = []
+    for dtype in _DTYPES:
+        bound, cause = bound_of(name, dtype)
+        parts.append(f"{bound:g} in {dtype}" + (f" ({cause})" if cause else ""))
+    return "in ULPs: " + ", ".join(parts)
 
 
 def _digits(ulps: float) -> str:
@@ -497,6 +509,7 @@ def _show(arguments: argparse.Namespace) -> int:
         ("kink", "where the value of the derivative is a convention, given above in brackets"
                  if rule.kink is not None else "none"),
         ("saves", rule.saves),
+        ("bound", _bounds(name)),
         ("source", rule.source),
     ):  # fmt: skip
         print(f"  {label:<11} {text}")

@@ -187,14 +187,19 @@ def _tried(asked: Any, state: dict, block: int, g: int) -> np.ndarray:
 def _locate(asked: Any, state: dict, metric: int, part: int) -> tuple:
     """The largest error, the arguments there, its place and set of others."""
     worst = state["worst"][metric, part]
-    block = int(worst.argmax())
-    if not worst[block] > 0:
+    most, at = 0.0, None
+    # an ordinary block's first look counts places where nothing is measured, too
+    for block in np.argsort(-worst, kind="stable")[:64].tolist():
+        if not worst[block] > most * (1 + 1e-6):
+            break
+        g = int(state["grid"][metric, part, block])
+        places = _tried(asked, state, block, g)
+        errors = asked.judged(places, g)[2 + metric][part]
+        if errors.max() > most:
+            most, at = float(errors.max()), (int(places[errors.argmax()]), g)
+    if at is None:
         return 0.0, (), None, 0
-    g = int(state["grid"][metric, part, block])
-    places = _tried(asked, state, block, g)
-    errors = asked.judged(places, g)[2 + metric][part]
-    place = int(places[errors.argmax()])
-    return float(errors.max()), _arguments(asked, place, g), place, g
+    return most, _arguments(asked, *at), *at
 
 
 def _arguments(asked: Any, place: int, g: int) -> tuple:
