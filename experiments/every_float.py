@@ -27,7 +27,7 @@ from common import keep, options, show
 import manualbp as bp
 from manualbp._rule import argument_names
 from manualbp.verify import accuracy
-from manualbp.verify._cases import BOUNDS, OF_VECTORS
+from manualbp.verify._cases import BOUNDS, OF_VECTORS, bound_of
 from manualbp.verify._peers import peer_of
 from manualbp.verify._reference import base_name
 
@@ -77,7 +77,7 @@ def worst(parts):
 
 
 def number(x):
-    return f"{x:.3g}" if x < 1e4 else f"{x:.0e}".replace("e+0", "e").replace("e+", "e")
+    return f"{x:.3g}" if x < 1000 else f"{x:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
 def place(part):
@@ -108,6 +108,16 @@ def row(rule, dtype, ours, peer):
         "truth ULPs": ours.truth_ulps,
         "seconds": ours.seconds + peer.seconds,
     }
+
+
+def short(sweep):
+    """The numbers of a sweep, histograms to three digits and the first twenty intervals."""
+    plain = sweep.to_dict()
+    for part in plain["parts"]:
+        part["exponents"] = [[x, float(f"{ulps:.3g}"), n] for x, ulps, n in part["exponents"]]
+        for found in part["findings"].values():
+            found["intervals"] = found["intervals"][:20]
+    return plain
 
 
 # Pictures
@@ -210,36 +220,55 @@ def overview(found, dtype):
 # Tables
 
 
-def violations(name, dtype, ours):
-    """What exceeds the bounds wanted, in words."""
-    lines = [f"{name}, {dtype}: {text}" for text in ours.limits]
+def violations(rule, dtype, ours):
+    """What exceeds the bounds that all rules should keep, in words, and why."""
+    lines = [f"{rule.name}, {dtype}: {text}" for text in ours.limits]
+    cause = bound_of(rule.name, dtype)[1]
     for part in ours.parts:
         if part.term_ulps > BOUNDS[dtype]:
             count = part.count(IN_TERMS)
-            many = f", above 4 at {count} inputs" if count else ""
+            many = f", above 4 at {count:,} inputs" if count else ""
             at = ", ".join(f"{x:.9g}" for x in part.term_at)
-            lines.append(f"{name}, {dtype}: {part.name} {part.term_ulps:.3g} ULP at {at}{many}")
+            because = f": {cause}" if cause else ""
+            lines.append(
+                f"{rule.name}, {dtype}: {part.name} {part.term_ulps:.3g} ULP at {at}{many}{because}"
+            )
         for kind, found in part.findings.items():
             if kind in (ABOVE, IN_TERMS, "relative error above 1e-3"):
                 continue
             first = ", ".join(f"{x:.9g}" for x in found.first)
             lines.append(
-                f"{name}, {dtype}: {part.name}: {kind}: {found.count} inputs, at {first} "
+                f"{rule.name}, {dtype}: {part.name}: {kind}: {found.count} inputs, at {first} "
                 f"{found.got:.6g} where {found.expected:.6g} is right"
             )
     return lines
 
 
 def markdown(rows, lines, names):
-    head = ("rule", "dtype", "by hand: value \\| derivative", "where", "above 4 ULP", "NaN or inf")
+    head = (
+        "rule",
+        "dtype",
+        "inputs",
+        "by hand: value \\| derivative",
+        "where",
+        "above 4 ULP",
+        "NaN or inf",
+    )
     head += ("`jax.grad`", "where", "above 4 ULP", "NaN or inf")
-    text = ["# Every float there is", "", f"JAX {jax.__version__}, {jax.default_backend()}.", ""]
-    text += ["Errors in ULPs of the truth or, where that passes through zero, of its largest term:"]
+    device = f"JAX {jax.__version__}, {jax.default_backend()}, {jax.devices()[0].device_kind}"
+    text = ["# Every float there is", "", f"{device}; `python experiments/every_float.py --full`."]
+    text += ["The largest errors in ULPs of the truth or, where that passes through zero, of its"]
+    text += [
+        "largest term, the arguments there, and how many inputs are off by more than 4 ULP, or"
+    ]
+    text += ["NaN or infinite where the truth is not. `jax.grad` is that of what people use today"]
+    text += ["(`jax.nn`, Optax; the textbook formula where they have none):"]
     text += ["", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for r in rows:
         cells = [
             f"`{r['rule']}`",
             r["dtype"],
+            f"{r['inputs']:,}",
             f"{number(r['value'])} \\| {number(r['derivative'])}",
         ]
         cells += [r["at"], r["above 4"], r["NaN"], number(r["jax.grad"]), r["jax.grad at"]]
@@ -273,15 +302,16 @@ def main():
         all_found[name] = found
         rows += [row(rule, d, *pair) for d, pair in found.items()]
         for d, (ours, _) in found.items():
-            lines += violations(rule.name, d, ours)
-        plain = {d: [s.to_dict() for s in pair] for d, pair in found.items()}
+            lines += violations(rule, d, ours)
+        plain = {d: [short(s) for s in pair] for d, pair in found.items()}
         keep(args.out, f"every_float_{name}", picture(rule.name, found), {"sweeps": plain})
     for d in dtypes:
         figure = overview({name: found[d] for name, found in all_found.items()}, d)
         keep(args.out, f"every_float_{d}", figure, {"rows": [r for r in rows if r["dtype"] == d]})
-    columns = ("rule", "dtype", "value", "derivative", "at", "above 4", "NaN")
-    columns += ("jax.grad", "jax.grad at", "jax.grad above 4", "jax.grad NaN")
-    show("largest errors in ULPs", columns, [[r[c] for c in columns] for r in rows])
+    columns = ("rule", "dtype", "value", "derivative", "above 4", "NaN")
+    columns += ("jax.grad", "jax.grad above 4", "jax.grad NaN")
+    heads = ("rule", "dtype", "value", "slope", ">4", "NaN", "jax.grad", ">4", "NaN")
+    show("largest errors in ULPs", heads, [[r[c] for c in columns] for r in rows])
     report = args.out / "results" / "every_float.md"
     report.write_text(markdown(rows, lines, [*dtypes, *chosen]))
     print(*lines, f"wrote {report}", sep="\n")
