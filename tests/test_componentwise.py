@@ -1,0 +1,141 @@
+"""Rules of vectors, entry by entry: errors beside the sum of the magnitudes of each entry's terms.
+
+The truth is NumPy's 80-bit arithmetic, of the formulas of the lecture notes and their derivatives.
+An entry z_i of a softmax may be off by |z_i - max z| ULP more: that difference is rounded before
+its exponential.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import manualbp as bp
+
+WIDE = np.longdouble
+if np.finfo(WIDE).nmant < 60:
+    pytest.skip("no arithmetic wider than float64", allow_module_level=True)
+
+ROWS = {
+    "ordinary": np.linspace(-3, 2, 7),
+    "equal": np.full(5, 1.5),
+    "one": np.array([2.0]),
+    "large spread": np.array([-80.0, -3.0, 0.0, 4.0, 20.0]),
+    "large": np.array([1e4, 1e4 - 1, -1e4, 3.0]),
+    "masked": np.array([-np.inf, 1.0, -np.inf, 0.5, -2.0]),
+    "one left": np.array([-np.inf, 3.0, -np.inf]),
+    "sure": np.array([30.0, 0.0, -1.0]),
+    "near ties": np.array([1.0, 1.0 + 1e-6, 1.0 - 1e-6]),
+    "thousand": np.sin(np.arange(1000.0)) * 8,
+    "thousand equal": np.zeros(1000),
+    "thousand, one leads": np.where(np.arange(1000) == 700, 40.0, 0.0),
+}
+
+
+def labels(kind, n, z):
+    """Of finite classes only: a masked class that occurs costs infinity."""
+    finite = np.isfinite(z)
+    if kind == "one-hot":
+        return np.eye(n)[np.flatnonzero(finite)[-1]]
+    soft = np.where(finite, 1 + np.cos(np.arange(n)) ** 2, 0)
+    return soft / soft.sum() if kind == "soft" else 3 * soft  # else not summing to one
+
+
+def probabilities(z):
+    """p, log p and the distance from the largest, in 80 bits."""
+    below = z - z.max()
+    total = np.exp(below).sum()
+    return np.exp(below) / total, below - np.log(total), np.abs(below)
+
+
+def results(rule, *args, dy):
+    """Value and gradients, compiled."""
+    return jax.jit(lambda *a: (lambda y, pull: (y, *pull(dy)))(*jax.vjp(rule, *a)))(*args)
+
+
+def assert_close(got, truth, terms, extra, dtype, what):
+    """Within 8 ULP of the terms, and some more where the shift was rounded."""
+    got, truth = np.asarray(got).astype(WIDE), np.asarray(truth)
+    unit = np.finfo(dtype).eps * np.maximum(terms, np.abs(truth)) + 64 * np.finfo(dtype).tiny
+    with np.errstate(all="ignore"):
+        far = np.where(got == truth, 0, np.abs(got - truth)) / (unit * (8 + extra))
+    assert np.all(far <= 1), (what, float(np.max(far)))  # NaN is not
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_softmax_family(name, dtype):
+    z = ROWS[name].astype(dtype)
+    g = np.cos(3 * np.arange(z.size)).astype(dtype)
+    p, log_p, far = probabilities(z.astype(WIDE))
+    w = g.astype(WIDE)
+    # beyond it an exponential is 0, and a rounded shift no matter
+    far = np.where(np.isfinite(far), far, 0)
+    worst = np.where(p > np.finfo(dtype).tiny, far, 0).max()
+
+    value, dz = results(bp.softmax, z, dy=g)
+    assert_close(value, p, p, far, dtype, "p")
+    terms = p * (np.abs(w) + (p * np.abs(w)).sum())
+    assert_close(dz, p * (w - (p * w).sum()), terms, far + worst, dtype, "softmax dz")
+
+    finite = np.isfinite(z)
+    value, dz = results(bp.log_softmax, z, dy=np.where(finite, g, 0).astype(dtype))
+    assert_close(value[finite], log_p[finite], far[finite] + 7, 0, dtype, "log p")
+    wf = np.where(finite, w, 0)
+    terms = np.abs(wf) + p * np.abs(wf).sum()
+    assert_close(dz, wf - p * wf.sum(), terms, far, dtype, "log_softmax dz")
+
+    value, dz = results(bp.logsumexp, z, dy=dtype.type(0.7))
+    total = z.astype(WIDE).max() + np.log(np.exp(z.astype(WIDE) - z.max()).sum())
+    assert_close(value, total, np.abs(z[finite]).max() + 7, 0, dtype, "logsumexp")
+    assert_close(dz, p * WIDE(dtype.type(0.7)), p, far, dtype, "logsumexp dz")
+
+
+@pytest.mark.parametrize("kind", ["one-hot", "soft", "not summing to one"])
+@pytest.mark.parametrize("name", ROWS)
+def test_softmax_cross_entropy(name, kind, dtype):
+    z = ROWS[name].astype(dtype)
+    y = labels(kind, z.size, z).astype(dtype)
+    dy = dtype.type(-1.3)
+    p, log_p, far = probabilities(z.astype(WIDE))
+    w, g = y.astype(WIDE), WIDE(dy)
+    known = np.isfinite(log_p)
+    far = np.where(known, far, 0)
+
+    value, dz, _ = results(bp.softmax_cross_entropy, z, y, dy=dy)
+    used = np.where(known, w * np.where(known, log_p, 0), 0)
+    assert_close(value, -used.sum(), np.abs(w * (far + 7)).sum(), 0, dtype, "loss")
+    terms = np.abs(g) * (w.sum() * p + w)
+    assert_close(dz, g * (w.sum() * p - w), terms, far, dtype, "dz")
+    if kind != "one-hot":
+        return
+    c = int(y.argmax())
+    value, dz = jax.jit(
+        lambda z: jax.value_and_grad(bp.softmax_cross_entropy_with_integer_labels)(z, jnp.array(c))
+    )(z)
+    assert_close(value, -log_p[c], far[c] + 7, 0, dtype, "loss of an integer")
+    # the label's own entry keeps every digit of 1 - p
+    own = np.where(np.arange(z.size) == c, -np.delete(p, c).sum(), p)
+    tops = np.where(np.arange(z.size) == c, np.abs(far).max(), far)
+    assert_close(dz, own, np.abs(own), tops, dtype, "dz of an integer")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 5), (64, 1000, 10)])
+def test_dense(shape, dtype):
+    m, n, k = shape
+    rng = np.random.default_rng(0)
+    scale = 10.0 ** rng.integers(-3, 4, n)
+    x, w = (rng.normal(size=(m, n)) / scale).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
+    b, g = rng.normal(size=k).astype(dtype), rng.normal(size=(m, k)).astype(dtype)
+    value, dp, dx = results(bp.dense, bp.Dense(jnp.asarray(w), jnp.asarray(b)), x, dy=g)
+    X, W, B, G = (a.astype(WIDE) for a in (x, w, b, g))
+    many = 2 * np.sqrt(n + m + k)  # additions, of which errors cancel at random
+    assert_close(value, X @ W + B, np.abs(X) @ np.abs(W) + np.abs(B), many, dtype, "y")
+    assert_close(dp.w, X.T @ G, np.abs(X.T) @ np.abs(G), many, dtype, "dw")
+    assert_close(dp.b, G.sum(0), np.abs(G).sum(0), many, dtype, "db")
+    assert_close(dx, G @ W.T, np.abs(G) @ np.abs(W.T), many, dtype, "dx")
