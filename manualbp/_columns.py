@@ -122,34 +122,34 @@ def hessian_diagonal(network, params, x, y, key, mean):
     )
 
     def part(start, length):
-        hessian, sums = take(output, start, length, 1), []
+        curvature, sums = take(output, start, length, 1), []
         for step, dy in zip(reversed(steps), cotangents, strict=True):
             rule, saved = step.rule, _examples(step.saved, start, length)
             dy = take(dy, start, length, 0)
             own: Any = ()
-            diagonal = jnp.diagonal(hessian, axis1=0, axis2=2)
-            half = _pull(rule, saved, hessian)
+            diagonal = jnp.diagonal(curvature, axis1=0, axis2=2)
+            half = _pull(rule, saved, curvature)
             if rule in layers.RULES:
                 own = rule.bwd((saved[0], saved[1] ** 2), diagonal)[0]
             elif rule in LEARNED:
-                own = _learned_diagonal(rule, saved, hessian, dy)
+                own = _learned_diagonal(rule, saved, curvature, dy)
             sums.append(own)
-            hessian = _pull(rule, saved, jnp.transpose(half, (2, 1, 0)))
+            curvature = _pull(rule, saved, jnp.transpose(half, (2, 1, 0)))
             if rule not in layers.RULES:
                 one, zero = jnp.ones_like(dy), jnp.zeros_like(dy)
                 v = jnp.zeros_like(saved[0]) if rule in LEARNED else ()
                 _, _, bend = form(rule).backward(saved, v, one, dy, zero)
-                hessian = hessian + jnp.eye(dy.shape[-1], dtype=dy.dtype)[:, None] * bend[None]
+                curvature = curvature + jnp.eye(dy.shape[-1], dtype=dy.dtype)[:, None] * bend[None]
         return sums[::-1]
 
     chunk = _HELD // max(_widest(steps), z.shape[-1]) ** 2
     return _scaled(network, params, _over_examples(x.shape[0], chunk, part), x, mean)
 
 
-def _learned_diagonal(rule: Rule, saved: Any, hessian: Array, dy: Array) -> Array:
+def _learned_diagonal(rule: Rule, saved: Any, curvature: Array, dy: Array) -> Array:
     """The sum over examples of y_a^T H_y y_a + y_aa dy, for a slope a layer or a channel."""
     own = saved[0]
-    half = jax.vmap(functools.partial(_pull_own, rule, saved))(hessian)
+    half = jax.vmap(functools.partial(_pull_own, rule, saved))(curvature)
     shared = own.size == 1
     half = half.reshape(half.shape[:2]).T if shared else jnp.diagonal(half, axis1=0, axis2=2)
     curved = jnp.sum(_pull_own(rule, saved, half), axis=0)
