@@ -47,12 +47,14 @@ def sweeps(rule, dtype, full, work, seed):
     """Of the rule and of what people use today, with the same truth."""
     found = []
     for who, function in (("ours", rule), ("peer", peer_of(rule))):
-        exhaustive = True if full else None
-        kind = "every" if full or dtype != "float32" else "some"
+        # a full sweep that was made before is better than a sample
+        file = work / f"{base_name(rule)}.{dtype}.every.{who}.npz"
+        exhaustive = full or dtype != "float32" or file.exists()
+        if not exhaustive:
+            file = work / f"{base_name(rule)}.{dtype}.some.{who}.npz"
         others = None
         if exhaustive and dtype == "float32":
             others = {k: v for k, v in ONE_SET.items() if k in argument_names(rule)}
-        file = work / f"{base_name(rule)}.{dtype}.{kind}.{who}.npz"
         found.append(
             accuracy(
                 function,
