@@ -1,80 +1,62 @@
-"""Epochs a second: manualbp against JAX with Optax, Flax, PyTorch and scikit-learn.
+"""Who runs in the race of training: each makes run(epochs) -> mean loss of the last epoch.
 
-The same multilayer perceptron (ReLU, softmax cross-entropy, plain stochastic gradient descent, data
-shuffled anew in every epoch, float32) on the same data. All run in one process, in turn, each for
-about as long; medians of the rounds. Compilation and first calls are timed apart.
-
-    pip install "manualbp[benchmark]"
-    python experiments/bench_training.py            all, about six minutes on two cores
-    python experiments/bench_training.py --quick    the digits, three rounds
-
-PyTorch for CPUs alone: pip install torch --index-url https://download.pytorch.org/whl/cpu
+Frameworks are imported where they are used: a process starts only the one that runs in it. All
+start from the same weights but scikit-learn, and shuffle with a generator of their own.
 """
 
 import functools
-import statistics
-import time
-import warnings
+import itertools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from common import keep, options, plt, show
-from rich.progress import track
-from sklearn.datasets import load_digits
-
-import manualbp as bp
 
 RATE = 0.05
 
 
-def digits():
-    """1,536 of scikit-learn's digits, 48 batches of 32."""
-    x, y = load_digits(return_X_y=True)
-    return (64, 128, 10), (x[:1536] / 16).astype(np.float32), y[:1536].astype(np.int32)
-
-
-def like_mnist(seed=0, points=10_240):
-    """Made-up data of MNIST's shape: a random image a class, with noise."""
-    random = np.random.default_rng(seed)
-    y = random.integers(0, 10, points, np.int32)
-    centres = random.random((10, 784), np.float32)
-    noise = random.standard_normal((points, 784), np.float32)
-    return (784, 256, 128, 10), centres[y] + 0.5 * noise, y
-
-
 def by_hand(widths, x, y, batch):
     """manualbp.train."""
-    network = bp.mlp(widths, init=bp.initializers.he)
-    data, state, losses = (jnp.asarray(x), jnp.asarray(y)), None, []
+    import jax
+    import jax.numpy as jnp
+
+    import manualbp as bp
+
+    network = bp.mlp(widths)
+    form = jax.tree.structure(jax.eval_shape(network.init, jax.random.key(0)))
+    params = jax.tree.unflatten(form, map(jnp.asarray, sum(_initial(widths), ())))
+    data, start = (jnp.asarray(x), jnp.asarray(y)), {"params": params}
 
     def run(epochs):
-        nonlocal state
-        done = 0 if state is None else int(state.epoch)
+        nonlocal start
+        done = int(start["resume"].epoch) if "resume" in start else 0
         result = bp.train(
             network, data, bp.gradient_descent(RATE),
-            epochs=done + epochs, batch_size=batch, resume=state, progress=False,
+            epochs=done + epochs, batch_size=batch, progress=False, **start,
         )  # fmt: skip
-        state = result.state
-        losses.append(result.history.loss[-1])
-        return losses[-1]
+        start = {"resume": result.state}
+        return float(result.history.loss[-1])
 
     return run
 
 
 def _initial(widths):
-    """Weights of He et al. 2015, as all of them start."""
-    network = bp.mlp(widths, init=bp.initializers.he)
-    return [(np.array(p.w), np.array(p.b)) for p in network.init(jax.random.key(0))[::2]]
+    """Weights of He et al. 2015, by NumPy, and biases of 0."""
+    random = np.random.default_rng(0)
+    return [
+        (random.normal(0, (2 / n) ** 0.5, (n, m)).astype("f4"), np.zeros(m, "f4"))
+        for n, m in itertools.pairwise(widths)
+    ]
 
 
 def _cross_entropy(logits, y):
+    import optax
+
     return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
 def _scanned(step, carry, x, y, batch):
     """An epoch as one compiled scan: step(carry, x, y) -> (carry, loss)."""
+    import jax
+    import jax.numpy as jnp
+
     x, y = jnp.asarray(x), jnp.asarray(y)
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -97,6 +79,10 @@ def _scanned(step, carry, x, y, batch):
 
 def jax_scanned(widths, x, y, batch):
     """JAX written plainly, jax.value_and_grad and optax.sgd, an epoch as one compiled scan."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
     optimizer = optax.sgd(RATE)
     params = jax.tree.map(jnp.asarray, _initial(widths))
 
@@ -118,6 +104,8 @@ def jax_scanned(widths, x, y, batch):
 
 def _flax(widths):
     """The network in Flax, with the same weights."""
+    import jax.numpy as jnp
+    import optax
     from flax import nnx
 
     layers = []
@@ -131,6 +119,8 @@ def _flax(widths):
 
 def flax_steps(widths, x, y, batch):
     """Flax (nnx) as its tutorials have it: a compiled step, a loop in Python."""
+    import jax.numpy as jnp
+
     nnx, model, optimizer = _flax(widths)
     random = np.random.default_rng(0)
 
@@ -218,77 +208,3 @@ CONTENDERS = {
     "PyTorch, eager": pytorch,
     "scikit-learn": scikit_learn,
 }
-
-
-def measure(widths, x, y, batch, rounds, seconds):
-    """Median seconds an epoch, seconds of the first epoch, and the last loss of each contender."""
-    runs, first, each = {}, {}, {}
-    for name, make in CONTENDERS.items():
-        run = make(widths, x, y, batch)
-        start = time.perf_counter()
-        run(1)
-        first[name] = time.perf_counter() - start
-        start = time.perf_counter()
-        run(2)
-        # epochs a round: enough that a round takes `seconds`
-        each[name] = max(1, int(seconds / ((time.perf_counter() - start) / 2)))
-        runs[name] = run
-    times = {name: [] for name in runs}
-    losses = {}
-    for r in range(rounds):
-        for name in list(runs)[:: 1 if r % 2 else -1]:  # nobody always runs after the same
-            start = time.perf_counter()
-            losses[name] = runs[name](each[name])
-            times[name].append((time.perf_counter() - start) / each[name])
-    return {
-        name: {
-            "epochs_per_second": 1 / statistics.median(times[name]),
-            "first_epoch_seconds": first[name],
-            "epochs": 3 + rounds * each[name],
-            "last_loss": losses[name],
-        }
-        for name in runs
-    }
-
-
-def main():
-    parser = options(__doc__, rounds=7, seconds=1.7)
-    parser.add_argument("--quick", action="store_true", help="the digits alone, three rounds")
-    args = parser.parse_args()
-    if args.rounds < 1 or not args.seconds > 0:
-        parser.error("--rounds and --seconds: expected positive numbers")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    rounds = 3 if args.quick else args.rounds
-    tasks = {"digits": digits()}
-    if not args.quick:
-        tasks["784-256-128-10"] = like_mnist(args.seed)
-    cases = [(task, batch) for task in tasks for batch in (32, 256)]
-    found = {}
-    for task, batch in track(cases, description="rounds", transient=True):
-        found[f"{task}, batch {batch}"] = measure(*tasks[task], batch, rounds, args.seconds)
-    rows = []
-    for name in CONTENDERS:
-        cells = [
-            f"{case[name]['epochs_per_second']:.1f} "
-            f"({case['manualbp']['epochs_per_second'] / case[name]['epochs_per_second']:.2f})"
-            for case in found.values()
-        ]
-        compiling = max(case[name]["first_epoch_seconds"] for case in found.values())
-        rows.append((name, *cells, f"{compiling:.2f}"))
-    show(
-        "epochs a second (in brackets: manualbp is so many times as fast)",
-        ("", *found, "first epoch, s"),
-        rows,
-    )
-    figure, axes = plt.subplots(1, len(found), figsize=(3.2 * len(found), 3.2), squeeze=False)
-    for axis, (title, case) in zip(axes[0], found.items(), strict=True):
-        axis.barh(list(case), [v["epochs_per_second"] for v in case.values()])
-        axis.set(title=title, xlabel="epochs / second")
-        axis.invert_yaxis()
-        if axis is not axes[0, 0]:
-            axis.set_yticklabels([])
-    keep(args.out, "bench_training", figure, {"rounds": rounds, "cases": found})
-
-
-if __name__ == "__main__":
-    main()
