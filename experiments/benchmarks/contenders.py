@@ -8,6 +8,7 @@ import functools
 import itertools
 
 import numpy as np
+from torch_side import made_of
 
 RATE = 0.05
 
@@ -158,12 +159,7 @@ def pytorch(widths, x, y, batch):
     """PyTorch, eager, on as many threads as it takes by default."""
     import torch
 
-    layers = []
-    for w, b in _initial(widths):
-        layer = torch.nn.Linear(*w.shape)
-        layer.weight.data, layer.bias.data = torch.tensor(w.T.copy()), torch.tensor(b)
-        layers += [layer, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
+    model = made_of(_initial(widths), "relu")
     optimizer = torch.optim.SGD(model.parameters(), RATE)
     criterion = torch.nn.CrossEntropyLoss()
     inputs, targets = torch.tensor(x), torch.tensor(y.astype(np.int64))

@@ -9,6 +9,8 @@ temporary memory. Look at the ratios: 1 is autodiff for a product, and a gradien
     python experiments/benchmarks/second_order.py --quick    784-256-128-10, batch 128
 """
 
+from statistics import median
+
 import jax
 import jax.numpy as jnp
 from measure import (

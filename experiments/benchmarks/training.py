@@ -60,7 +60,7 @@ def go(epochs):
 
 
 def measure(widths, x, y, batch, rounds, seconds):
-    """name -> seconds an epoch in each round, of the first epoch, and losses; or what is missing."""
+    """name -> seconds an epoch in each round and in the first, and losses; or what is missing."""
     with ExitStack() as stack:
         pools, found = {}, {}
         for name in CONTENDERS:
