@@ -10,7 +10,7 @@ import numpy as np
 from measure import turn
 
 CLIP = 1.0
-_steps = {}
+_steps, _threads = {}, {}
 
 
 def made_of(weights, activation):
@@ -24,6 +24,19 @@ def made_of(weights, activation):
         layers += [layer, {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}[
             activation]()]  # fmt: skip
     return torch.nn.Sequential(*layers[:-1])
+
+
+def choose_threads(call):
+    """As many threads as by default, or one: what is faster here, as threads on busy cores wait."""
+    import torch
+
+    times = {}
+    for n in (torch.get_num_threads(), 1):
+        torch.set_num_threads(n)
+        call()
+        times[n] = turn(call, 5)[0]
+    torch.set_num_threads(min(times, key=times.get))
+    return torch.get_num_threads()
 
 
 def _gradient(model, x, y, compiling):
@@ -73,7 +86,7 @@ def _by_opacus(model, x, y):
 
 
 def prepare(name, activation, weights, x, y):
-    """Make a step, call it: its gradients as NumPy arrays, and seconds of this first call.
+    """Make a step, call it: its gradients as NumPy arrays, seconds of this first call, threads.
 
     Raises:
       ImportError: where what it needs is not installed.
@@ -83,6 +96,8 @@ def prepare(name, activation, weights, x, y):
     if name == "Opacus" and not importlib.util.find_spec("opacus"):
         raise ImportError("not installed")
     model, x, y = made_of(weights, activation), torch.tensor(x), torch.tensor(y.astype("i8"))
+    torch.set_num_threads(_threads.setdefault("by default", torch.get_num_threads()))
+    _threads[name] = choose_threads(_gradient(model, x, y, compiling=False))
     _steps[name] = {
         "PyTorch, eager": lambda: _gradient(model, x, y, compiling=False),
         "PyTorch, torch.compile": lambda: _gradient(model, x, y, compiling=True),
@@ -92,9 +107,12 @@ def prepare(name, activation, weights, x, y):
     start = time.perf_counter()
     found = _steps[name]()
     seconds = time.perf_counter() - start
-    return [np.array(g.T if g.ndim == 2 else g) for g in found], seconds, None
+    return [np.array(g.T if g.ndim == 2 else g) for g in found], seconds, None, _threads[name]
 
 
 def go(name, calls):
     """Wall and CPU seconds of a call, medians of so many."""
+    import torch
+
+    torch.set_num_threads(_threads[name])
     return turn(_steps[name], calls)

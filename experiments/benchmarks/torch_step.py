@@ -3,7 +3,9 @@
 The same weights and data, made by NumPy; gradients (the loss's, and the mean of the examples' own,
 each clipped) agree to 1e-4 before any is timed. JAX and PyTorch run in a process each, in turn,
 never both at once. PyTorch: eager, torch.compile, and torch.func's vmap(grad); Opacus if it is
-installed. PyTorch does not count temporary memory on a CPU. Compile time is that of the first call.
+installed. PyTorch takes its default of threads, or one where that is faster (threads on busy cores
+wait for each other); it does not count temporary memory on a CPU. Compile time is that of the first
+call.
 
     python experiments/benchmarks/torch_step.py            all, about eight minutes on two cores
     python experiments/benchmarks/torch_step.py --quick    one activation, the smaller network
@@ -62,7 +64,7 @@ def measure(steps, activation, data, rounds):
             except Exception as reason:  # a table with a hole says more than no table
                 if side is jax_side:
                     raise
-                lines[name] = [str(reason).splitlines()[0][:60], *[""] * 6]
+                lines[name] = [str(reason).splitlines()[0][:60], *[""] * 7]
                 continue
             gradients, *first[name] = found
             agree(gradients, first.setdefault("gradients", gradients), rtol=1e-4, atol=1e-4)
@@ -71,7 +73,7 @@ def measure(steps, activation, data, rounds):
         for r in range(rounds):
             for name in list(first)[:: 1 if r % 2 else -1]:
                 times[name].append(pools[steps[name]].submit(steps[name].go, name, 5).result())
-    for name, (seconds, megabytes) in first.items():
+    for name, (seconds, megabytes, threads) in first.items():
         ratios = np.array(times[name]) / np.array(times[own])
         low, middle, high = np.percentile(ratios[:, 0], [25, 50, 75])
         lines[name] = [
@@ -81,6 +83,7 @@ def measure(steps, activation, data, rounds):
             float(1 / np.median(ratios[:, 1])),
             "-" if megabytes is None else megabytes,
             seconds,
+            threads,
             "yes",
         ]
     return [[name, *lines[name]] for name in steps]
@@ -103,7 +106,7 @@ def main():
         what = f"{'-'.join(map(str, widths))}, batch {batch}, {activation}"
         rows += [[what, *line] for line in measure(steps, activation, data, rounds)]
     columns = ["", "", "ms", "by hand / it, time", "quartiles", "CPU time", "temporary MB",
-               "compile s", "agrees"]  # fmt: skip
+               "compile s", "threads", "agrees"]  # fmt: skip
     targets = []
     for name in ("jax.value_and_grad", "PyTorch, eager", "PyTorch, torch.compile",
                  "PyTorch, vmap(grad)"):  # fmt: skip
