@@ -3,10 +3,12 @@
 The sweep evaluates a rule's value and derivative in float32, the same in float64, the errors in
 ULPs, and keeps what is largest. The truth alone is the float64 value and derivative at the same
 bit patterns. Both run in turn on chunks spread evenly over all 2^32 bit patterns; a sweep looks
-twice at a chunk where something is out of the ordinary, so that its speed depends on the rule.
+twice at a chunk where something is out of the ordinary, so that its speed depends on the rule. The
+float64 truth is first compared with exact arithmetic at some points.
 
-    python experiments/bench_sweep.py                         a minute
-    python experiments/bench_sweep.py --chunks 256            longer, steadier
+    python experiments/benchmarks/sweep.py                    a minute
+    python experiments/benchmarks/sweep.py --chunks 256       longer, steadier
+    python experiments/benchmarks/sweep.py --quick            two rules, two chunks
 
 Look at the column "sweep / truth": 0.5 means that checking costs as much as the truth itself.
 """
@@ -16,7 +18,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import keep, options, show
+from measure import finish, options, target
 
 import manualbp as bp
 from manualbp.verify import _sweep, _ulps
@@ -36,6 +38,10 @@ def race(rule, chunks, seed):
     line = _ulps.line_of("float32")
     question = _sweep.Question([rule], line)
     question.samples = width = line.width
+    with np.errstate(all="ignore"):
+        off = question.form_checked()[1]  # and finds which results pass through zero
+    if off > _sweep.GOOD:
+        raise ValueError(f"{rule.name}: the float64 truth is off by {off:.3g} ULP")
     sweep = _sweep.looker(question)
 
     @jax.jit
@@ -72,9 +78,12 @@ def main():
     if not 1 <= args.chunks <= 4096:
         parser.error(f"expected --chunks from 1 to 4096, got {args.chunks}")
     with jax.enable_x64(True):
-        rows = [race(rule, args.chunks, args.seed) for rule in RULES]
-    show("a sweep of float32", list(rows[0]), [list(r.values()) for r in rows])
-    keep(args.out, "bench_sweep", None, {"rows": rows})
+        rules, chunks = (RULES[:2], 2) if args.quick else (RULES, args.chunks)
+        rows = [race(rule, chunks, args.seed) for rule in rules]
+    slowest = min(row["sweep / truth, processor time"] for row in rows)
+    targets = [target("sweep / truth, processor time, worst rule", slowest, 0.25, least=True)]
+    title = "a sweep of float32"
+    finish(args, "sweep", title, list(rows[0]), [list(r.values()) for r in rows], targets)
 
 
 if __name__ == "__main__":
