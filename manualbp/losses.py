@@ -47,8 +47,9 @@ def _pair(name: str, first: tuple[str, Any], second: tuple[str, Any]) -> tuple[A
 
 
 def _times_log(y: Array, log_p: Array) -> Array:
-    """y log p with 0 log 0 = 0: a class that cannot occur costs nothing."""
-    return jnp.where(y == 0, 0, y * jnp.where(y == 0, 0, log_p))
+    """y log p with 0 log 0 = 0: a class that cannot occur costs nothing, unless p is NaN."""
+    nothing = (y == 0) & ~jnp.isnan(log_p)
+    return jnp.where(nothing, 0, y * jnp.where(nothing, 0, log_p))
 
 
 # Squared errors
