@@ -77,7 +77,7 @@ def main():
     targets = [
         target("time, fused / Optax", ratio(times, "fused", plainly), 1.0),
         target("CPU time, fused / Optax", ratio(times, "fused", plainly, clock=1), 1.0),
-        target("memory, fused / Optax", memory["fused"] / memory[plainly], 0.1),
+        target("memory, fused / Optax", memory["fused"] / memory[plainly], 0.15),
     ]
     title = f"{n} x {features} x {classes}, medians of {given.rounds} rounds"
     finish(given, "fused", title, columns, rows, targets)

@@ -89,8 +89,8 @@ def main():
     columns = ["", "ms", "time / plain", "quartiles", "MB", "MB / plain", "flop / plain",
                "compile s"]  # fmt: skip
     targets = [
-        target("time, clipped / plain", ratio(times, "clipped", "plain"), 1.5),
-        target("time, clipped / vmap(grad)", ratio(times, "clipped", "vmap(grad)"), 0.5),
+        target("time, clipped / plain", ratio(times, "clipped", "plain"), 1.4),
+        target("time, clipped / vmap(grad)", ratio(times, "clipped", "vmap(grad)"), 1 / 80),
         target("memory, clipped / plain", memory["clipped"] / memory["plain"], 2.0),
         target("flop, clipped / plain", flops["clipped"] / flops["plain"], 1.1),
     ]
