@@ -190,7 +190,7 @@ def picture(name, found):
     line = "the number line, every bit pattern as wide as any other (no dot: no error)"
     axes[-1, 0].set_xlabel(f"{ours.argument}: {line}")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.suptitle(f"The derivative of {name} in {ours.argument} at every float")
+    figure.suptitle(f"The derivative of {name} in {ours.argument} along the line of floats")
     figure.legend(
         handles, labels, loc="outside lower center", ncols=3, markerscale=6, frameon=False
     )
@@ -210,7 +210,9 @@ def overview(found, dtype):
         ax.set_xticks(ticks(dtype)[0][:1], ticks(dtype)[1][:1])
     for ax in list(axes.flat)[len(found) :]:
         ax.axis("off")
-    figure.suptitle(f"The derivative at every {dtype}, from $-\\infty$ to $\\infty$")
+    figure.suptitle(
+        f"Errors of derivatives along the line of {dtype}, from $-\\infty$ to $\\infty$"
+    )
     figure.supylabel("largest error, ULP")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(

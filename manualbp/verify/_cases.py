@@ -83,14 +83,17 @@ _SHIFT = (
     "745 (float64) so many ULPs of p"
 )
 _ROW = {"float32": (68.0, _SHIFT), "float64": (516.0, _SHIFT)}
+_SLOPE = "roundings of numerator, square and quotient meet near -0.54, at 23 of all 2^32 inputs"
 _BETA = "beta z is rounded before its exponential, as z - max z is in softmax"
 EXCEPTIONS: dict[str, dict[str, tuple[float, str]]] = {
     "tanh": {
-        "float32": (5.0, "XLA's tanh, the value, is off by 4.1 ULP near 0.0077"),
+        "float32": (5.0, "XLA's tanh, the value, is off by 4.9 ULP at -5.126"),
         "float64": (8.0, "XLA's tanh, the value, is off by 6.5 ULP near 19"),
     },
-    "softplus": {"float32": (6.0, f"the derivative from the output: {_EXPM1}")},
+    "softplus": {"float32": (7.0, f"the derivative from the output: {_EXPM1}")},
     "elu": {"float32": (6.0, f"the value: {_EXPM1}")},
+    "silu": {"float32": (5.0, _SLOPE)},
+    "swish": {"float32": (5.0, _SLOPE)},
     "learnable_swish": {"float32": (72.0, _BETA), "float64": (516.0, _BETA)},
     "softmax": {
         **dict.fromkeys(("float16", "bfloat16"), (2.0, "p is kept in half precision")),
