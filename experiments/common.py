@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,15 @@ def keep(out: Path, name: str, figure: Any, numbers: Mapping[str, Any]) -> None:
     measured_with = {"jax": jax.__version__, "device": jax.devices()[0].platform}
     measured_with["machine"] = platform.machine()
     text = json.dumps({"with": measured_with, **numbers}, indent=1, default=_plain)
-    results.write_text(text + "\n")
+    results.write_text(_short(text) + "\n")
     written.append(results)
     Console(soft_wrap=True).print("wrote " + ", ".join(map(str, written)), highlight=False)
+
+
+def _short(text: str) -> str:
+    """JSON with each innermost list on one line."""
+    one_line = lambda found: "[" + re.sub(r"\n\s*", " ", found[1]) + "]"  # noqa: E731
+    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", one_line, text)
 
 
 def _plain(x: Any) -> Any:

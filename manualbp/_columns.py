@@ -81,9 +81,9 @@ def _over_examples(examples: int, chunk: int, part: Callable[[Any, int], list]) 
     return over(examples, chunk, lambda *at: jax.tree.map(jnp.add, at[2], part(*at[:2])), zero)
 
 
-def _widest(steps: list[Step]) -> int:
-    """Units of the widest input but the network's."""
-    return max([step.x.shape[-1] for step in steps[1:]], default=1)
+def _widest(steps: list[Step], z: Array) -> int:
+    """Units of the widest layer."""
+    return max(x.shape[-1] for x in (z, *(step.x for step in steps[1:])))
 
 
 @functools.partial(jax.jit, static_argnames=("network", "mean"))
@@ -105,7 +105,7 @@ def gauss_newton_diagonal(network, params, x, y, key, mean):
             columns = _pull(rule, saved, columns)
         return sums[::-1]
 
-    chunk = _HELD // (roots.shape[0] * max(_widest(steps), z.shape[-1]))
+    chunk = _HELD // (roots.shape[0] * _widest(steps, z))
     return _scaled(network, params, _over_examples(x.shape[0], chunk, part), x, mean)
 
 
@@ -142,7 +142,7 @@ def hessian_diagonal(network, params, x, y, key, mean):
                 curvature = curvature + jnp.eye(dy.shape[-1], dtype=dy.dtype)[:, None] * bend[None]
         return sums[::-1]
 
-    chunk = _HELD // max(_widest(steps), z.shape[-1]) ** 2
+    chunk = _HELD // _widest(steps, z) ** 2
     return _scaled(network, params, _over_examples(x.shape[0], chunk, part), x, mean)
 
 
@@ -186,7 +186,7 @@ def kronecker_factors(network, params, x, y, key, fisher):
         return sums[::-1]
 
     n = x.shape[0]
-    chunk = _HELD // (roots.shape[0] * max(_widest(steps), z.shape[-1]))
+    chunk = _HELD // (roots.shape[0] * _widest(steps, z))
     factors: list[Any] = []
     for step, g in zip(steps, _over_examples(n, chunk, part), strict=True):
         if step.rule in layers.RULES:

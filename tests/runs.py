@@ -1,8 +1,11 @@
-"""What tests of training and of saving share: states to the bit, and a slow machine."""
+"""What tests share: states to the bit, a slow machine, and mistakes told in one line."""
+
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 
 def bits(tree):
@@ -24,3 +27,13 @@ class Clock:
     def perf_counter(self):
         self.now += 1
         return self.now
+
+
+def assert_refused(call, expected, caplog, before):
+    """A call raises one line that matches, before programs of such names are compiled."""
+    with jax.log_compiles(True), pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    assert re.match(expected, str(raised.value)), str(raised.value)
+    assert "\n" not in str(raised.value)
+    programs = re.findall(r"Finished XLA compilation of (\S+)", caplog.text)
+    assert not re.search(before, " ".join(programs))

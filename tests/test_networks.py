@@ -175,15 +175,20 @@ def test_the_sum_over_examples_is_that_of_note_000(name):
         assert_trees_close(jax.tree.map(lambda g: BATCH * g, mean), found, 14)
 
 
+def slopes_a_channel(network):
+    """The parameters of "learned activations", one slope a channel in the place of one a layer."""
+    params = list(parameters(network))
+    for i, n in ((1, 6), (3, 5), (5, 4)):
+        params[i] = jnp.linspace(0.5, 1.5, n) * params[i]
+    return tuple(params)
+
+
 def test_a_slope_for_each_channel():
     """A learned activation that starts with one value a channel learns one a channel."""
     name = "learned activations"
     network = build(name)
     with jax.enable_x64(True):
-        params = list(parameters(network))
-        for i, n in ((1, 6), (3, 5), (5, 4)):
-            params[i] = jnp.linspace(0.5, 1.5, n) * params[i]
-        params, (x, y) = tuple(params), batch(name)
+        params, (x, y) = slopes_a_channel(network), batch(name)
         found = network.loss_and_grad(params, x, y)
         assert_trees_close(found, autodiff(name, params, x, y), 12)
 

@@ -12,7 +12,7 @@ from manualbp._rule import wide_dtype
 from manualbp.verify import _exact
 from manualbp.verify._interpreter import Straddles, is_floating
 from manualbp.verify._problem import Problem, mode_of
-from manualbp.verify._ulps import two_floats, with_terms
+from manualbp.verify._ulps import in_ulps, two_floats, with_terms
 
 
 @dataclass(frozen=True)
@@ -157,19 +157,13 @@ def _worst(got: np.ndarray, truth: tuple, terms: np.ndarray, kind: Any, leaves: 
         error = np.where(np.isfinite(got), np.abs((got - high) - low), np.inf)
         # a few terms may have been flushed to zero
         error = np.maximum(error - 16 * float(jnp.finfo(wide_dtype(kind)).tiny), 0)
-        unit = _spacing(np.fmax(size, np.where(np.isfinite(terms), terms, 0)), limits)
-        ulps = np.where(counted, error / unit, 0.0)
+        size = np.fmax(size, np.where(np.isfinite(terms), terms, 0))
+        ulps = np.where(counted, in_ulps(error, size, limits), 0.0)
     flat = int(ulps.argmax()) if ulps.size else 0
     if not ulps.size or not ulps.flat[flat] > 0:
         return Error()
     index = tuple(map(int, np.unravel_index(flat, ulps.shape)))
     return Error(float(ulps[index]), _place(leaves, index))
-
-
-def _spacing(size: np.ndarray, limits: Any) -> np.ndarray:
-    """One unit in the last place of numbers of that size."""
-    exponent = np.frexp(size)[1] - 1
-    return np.ldexp(1.0, np.maximum(exponent, limits.minexp) - limits.nmant)
 
 
 def _place(leaves: list, index: tuple) -> str:

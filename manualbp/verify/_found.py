@@ -128,7 +128,9 @@ class Sweep:
         )
 
 
-def sweep_of(asked: Any, state: dict, checked: tuple, exhaustive: bool, seconds: float) -> Sweep:
+def sweep_of(
+    asked: Any, state: dict, checked: tuple, identity: dict, exhaustive: bool, seconds: float
+) -> Sweep:
     """The report on a Question, from what is known of each block.
 
     Blocks keep how large and how many, and not where: the few that matter are looked at again.
@@ -156,7 +158,7 @@ def sweep_of(asked: Any, state: dict, checked: tuple, exhaustive: bool, seconds:
             checked = *map(max, checked[:2], again[:2]), checked[2] + again[2]
     if not asked.by_form:
         checked = 0.0, 0.0, int(state["inputs"])
-    measured = {k: asked.identity()[k] for k in ("manualbp", "jax", "backend", "device")}
+    measured = {k: identity[k] for k in ("manualbp", "jax", "backend", "device")}
     return Sweep(
         asked.name,
         asked.line.kind.name,

@@ -20,7 +20,7 @@ import manualbp
 from manualbp._checks import brief
 from manualbp._rule import Rule
 from manualbp.verify import _exact
-from manualbp.verify._cases import CASES
+from manualbp.verify._cases import BOUNDS, CASES
 from manualbp.verify._check import problem_of
 from manualbp.verify._checkpoint import Checkpoint
 from manualbp.verify._found import Sweep, sweep_of
@@ -161,7 +161,7 @@ def accuracy(
             asked.samples = asked.samples if bits == 16 else 2
             _sweep_exactly(asked, state, store)
         seconds = float(state["seconds"]) + time.perf_counter() - start
-        sweep = sweep_of(asked, state, checked, exhaustive, seconds)
+        sweep = sweep_of(asked, state, checked, store.identity, exhaustive, seconds)
         store.write(state, sweep)
     return sweep
 
@@ -667,7 +667,7 @@ def looker(asked: Question) -> Callable:
     one. An ordinary chunk needs no second look.
     """
     limits, samples = asked.line.limits, asked.samples
-    enough = 4.0 if limits.nmant > 11 else 1.0
+    enough = BOUNDS[asked.line.kind.name]
 
     def error(got, truth):
         got, size = got.astype(truth.dtype), jnp.abs(truth)
