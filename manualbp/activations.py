@@ -431,8 +431,26 @@ def shifted(x: Array) -> Array:
 
     The maximum is taken at the first largest entry, so that a second derivative is right at ties.
     """
-    at = jnp.argmax(x, axis=-1, keepdims=True)
-    return minus(x, jnp.take_along_axis(x, at, axis=-1))
+    return minus(x, _largest(x))
+
+
+def _largest(x: Array) -> Array:
+    return jnp.take_along_axis(x, jnp.argmax(x, axis=-1, keepdims=True), axis=-1)
+
+
+def decays(x: Array) -> Array:
+    """exp(x - max(x)), also where the difference is rounded.
+
+    Half a ULP of a difference of 100 would be 32 ULP of its exponential. What rounding takes away
+    from a difference is a number itself (Knuth, TAOCP 2, 4.2.2, theorem B), and exp(d + r) is
+    exp(d) (1 + r) for so small an r.
+    """
+    largest, d = _largest(x), shifted(x)
+    back = x - d
+    r = (x - (d + back)) + (back - largest)
+    e = jnp.exp(d)
+    # NaN beside infinities; and small whatever its terms
+    return e + e * jnp.where(jnp.isnan(r), 0, jnp.clip(r, -1, 1))
 
 
 def minus(x: Array, y: Array) -> Array:
@@ -448,7 +466,7 @@ def first_largest(x: Array) -> Array:
 
 def sum_without_largest(x: Array) -> Array:
     """sum_j exp(x_j - max) - 1, whose log1p has lost nothing when one entry dominates."""
-    e = jnp.where(first_largest(x), 0, jnp.exp(shifted(x)))
+    e = jnp.where(first_largest(x), 0, decays(x))
     return jnp.sum(e, axis=-1, keepdims=True)
 
 
@@ -460,7 +478,7 @@ def _row(name: str, z: Any) -> Array:
 
 def _softmax_fwd(z):
     z = _row("softmax", z)
-    e = jnp.exp(shifted(widen(z)))
+    e = decays(widen(z))
     p = (e / jnp.sum(e, axis=-1, keepdims=True)).astype(z.dtype)
     return p, p
 
@@ -490,23 +508,22 @@ def log_probabilities(x: Array) -> Array:
     return shifted(x) - jnp.log1p(sum_without_largest(x))
 
 
-def pull_log_probabilities(log_p: Array, g: Array) -> Array:
-    """dz_i = g_i - p_i sum(g), where for the largest p_i, 1 - p_i is -expm1(log p_i)."""
-    p = jnp.exp(log_p)
-    largest = first_largest(p)
+def pull_log_probabilities(x: Array, g: Array) -> Array:
+    """dz_i = g_i - p_i sum(g), where for the largest p_i, 1 - p_i is the sum of the others."""
+    largest, e, rest = first_largest(x), decays(x), sum_without_largest(x)
+    total = 1 + rest
     others = jnp.sum(jnp.where(largest, 0, g), axis=-1, keepdims=True)
-    at_largest = -g * jnp.expm1(log_p) - p * others
-    return jnp.where(largest, at_largest, g - p * jnp.sum(g, axis=-1, keepdims=True))
+    at_largest = (g * rest - others) / total
+    return jnp.where(largest, at_largest, g - e / total * jnp.sum(g, axis=-1, keepdims=True))
 
 
 def _log_softmax_fwd(z):
     z = _row("log_softmax", z)
-    log_p = log_probabilities(widen(z)).astype(z.dtype)
-    return log_p, log_p
+    return log_probabilities(widen(z)).astype(z.dtype), z
 
 
-def _log_softmax_bwd(log_p, dy):
-    return (pull_log_probabilities(widen(log_p), widen(dy)).astype(dy.dtype),)
+def _log_softmax_bwd(z, dy):
+    return (pull_log_probabilities(widen(z), widen(dy)).astype(dy.dtype),)
 
 
 log_softmax = Rule(
@@ -515,7 +532,7 @@ log_softmax = Rule(
     _log_softmax_bwd,
     tex=r"\log p_i = z_i - \log \sum_j e^{z_j}, \quad dz_i = dy_i - p_i \sum_j dy_j",
     source="note 001, 'Output Softmax Units'",
-    saves="the output: p is its exponential, and 1 - p = -expm1(log p) keeps every digit",
+    saves="the input z: exp(log p) would have lost log p ULPs",
 )
 
 
@@ -528,7 +545,7 @@ def _logsumexp_fwd(z):
 
 def _logsumexp_bwd(z, dy):
     wide = widen(z)
-    e = jnp.exp(shifted(wide))
+    e = decays(wide)
     p = e / jnp.sum(e, axis=-1, keepdims=True)
     # a row of -inf stays -inf whatever one of its entries does
     empty = jnp.max(wide, axis=-1, keepdims=True) == -jnp.inf

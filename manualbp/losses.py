@@ -25,7 +25,13 @@ from manualbp._checks import (
     within,
 )
 from manualbp._rule import Rule, align, no_cotangent, sum_to, widen
-from manualbp.activations import log_probabilities, pull_log_probabilities, shifted, two_decays
+from manualbp.activations import (
+    decays,
+    log_probabilities,
+    pull_log_probabilities,
+    shifted,
+    two_decays,
+)
 
 SQUARED = "note 000, 'Backpropagation', step 1; note 002, 'Loss'"
 BINARY = "note 004, 'Binary cross-entropy loss'"
@@ -317,16 +323,16 @@ cross_entropy = Rule(
 def _softmax_ce_fwd(logits, labels):
     z, y = _pair("softmax_cross_entropy", ("logits", logits), ("labels", labels))
     has_classes("softmax_cross_entropy", "logits", z)
-    log_p = log_probabilities(widen(z))
-    loss = -jnp.sum(_times_log(widen(y), log_p), axis=-1)
-    return loss.astype(z.dtype), (log_p, y)
+    wide, w = widen(z), widen(y)
+    log_p = log_probabilities(wide)
+    loss = -jnp.sum(_times_log(w, log_p), axis=-1)
+    return loss.astype(z.dtype), (-pull_log_probabilities(wide, w), log_p)
 
 
 def _softmax_ce_bwd(saved, dy):
-    log_p, y = saved
-    g = -widen(dy)[..., None]
-    dz = pull_log_probabilities(log_p, g * widen(y))
-    return dz.astype(dy.dtype), (g * log_p).astype(dy.dtype)
+    slope, log_p = saved
+    g = widen(dy)[..., None]
+    return (g * slope).astype(dy.dtype), (-g * log_p).astype(dy.dtype)
 
 
 softmax_cross_entropy = Rule(
@@ -336,7 +342,8 @@ softmax_cross_entropy = Rule(
     tex=r"-\sum_k y_k \log p_k, \; p = \mathrm{softmax}(z), \quad dz = (\sum_k y_k)\,p - y, "
     r"\quad dy = -\log p",
     source=f"note 000, 'cross entropy' (sign corrected); {MULTICLASS}; note 003",
-    saves="log p and y: 1 - p = -expm1(log p) keeps every digit of a sure example",
+    saves="both gradients themselves: sum(y) p - y, with 1 - p of the largest as the sum of the "
+    "others, and log p, which goes where labels get no gradient",
 )
 
 
@@ -347,8 +354,7 @@ def _integer_fwd(logits, labels):
     labels = integer_labels(name, labels, z)
     wide = widen(z)
     own = one_hot(labels, z.shape[-1])
-    lowered = shifted(wide)
-    e = jnp.exp(lowered)
+    lowered, e = shifted(wide), decays(wide)
     others = jnp.sum(jnp.where(own, 0, e), axis=-1, keepdims=True)
     e_own = jnp.sum(jnp.where(own, e, 0), axis=-1, keepdims=True)
     # where the label leads, e_own is 1 and log1p(others) has lost nothing

@@ -1,8 +1,7 @@
 """Rules of vectors, entry by entry: errors beside the sum of the magnitudes of each entry's terms.
 
 The truth is NumPy's 80-bit arithmetic, of the formulas of the lecture notes and their derivatives.
-An entry z_i of a softmax may be off by |z_i - max z| ULP more: that difference is rounded before
-its exponential.
+A softmax is held to them at any distance from the largest entry, though the difference is rounded.
 """
 
 import jax
@@ -21,6 +20,7 @@ ROWS = {
     "equal": np.full(5, 1.5),
     "one": np.array([2.0]),
     "large spread": np.array([-80.0, -3.0, 0.0, 4.0, 20.0]),
+    "rounded differences": 7.3 - 80 * np.sqrt(np.linspace(0, 1, 97)),
     "large": np.array([1e4, 1e4 - 1, -1e4, 3.0]),
     "masked": np.array([-np.inf, 1.0, -np.inf, 0.5, -2.0]),
     "one left": np.array([-np.inf, 3.0, -np.inf]),
@@ -53,8 +53,8 @@ def results(rule, *args, dy):
     return jax.jit(lambda *a: (lambda y, pull: (y, *pull(dy)))(*jax.vjp(rule, *a)))(*args)
 
 
-def assert_close(got, truth, terms, extra, dtype, what):
-    """Within 8 ULP of the terms, and some more where the shift was rounded."""
+def assert_close(got, truth, terms, dtype, what, extra=0):
+    """Within 8 ULP of the terms, and some more where there are many additions."""
     got, truth = np.asarray(got).astype(WIDE), np.asarray(truth)
     unit = np.finfo(dtype).eps * np.maximum(terms, np.abs(truth)) + 64 * np.finfo(dtype).tiny
     with np.errstate(all="ignore"):
@@ -74,26 +74,23 @@ def test_softmax_family(name, dtype):
     g = np.cos(3 * np.arange(z.size)).astype(dtype)
     p, log_p, far = probabilities(z.astype(WIDE))
     w = g.astype(WIDE)
-    # beyond it an exponential is 0, and a rounded shift no matter
-    far = np.where(np.isfinite(far), far, 0)
-    worst = np.where(p > np.finfo(dtype).tiny, far, 0).max()
 
     value, dz = results(bp.softmax, z, dy=g)
-    assert_close(value, p, p, far, dtype, "p")
+    assert_close(value, p, p, dtype, "p")
     terms = p * (np.abs(w) + (p * np.abs(w)).sum())
-    assert_close(dz, p * (w - (p * w).sum()), terms, far + worst, dtype, "softmax dz")
+    assert_close(dz, p * (w - (p * w).sum()), terms, dtype, "softmax dz")
 
     finite = np.isfinite(z)
     value, dz = results(bp.log_softmax, z, dy=np.where(finite, g, 0).astype(dtype))
-    assert_close(value[finite], log_p[finite], far[finite] + 7, 0, dtype, "log p")
+    assert_close(value[finite], log_p[finite], far[finite] + 7, dtype, "log p")
     wf = np.where(finite, w, 0)
     terms = np.abs(wf) + p * np.abs(wf).sum()
-    assert_close(dz, wf - p * wf.sum(), terms, far, dtype, "log_softmax dz")
+    assert_close(dz, wf - p * wf.sum(), terms, dtype, "log_softmax dz")
 
     value, dz = results(bp.logsumexp, z, dy=dtype.type(0.7))
     total = z.astype(WIDE).max() + np.log(np.exp(z.astype(WIDE) - z.max()).sum())
-    assert_close(value, total, np.abs(z[finite]).max() + 7, 0, dtype, "logsumexp")
-    assert_close(dz, p * WIDE(dtype.type(0.7)), p, far, dtype, "logsumexp dz")
+    assert_close(value, total, np.abs(z[finite]).max() + 7, dtype, "logsumexp")
+    assert_close(dz, p * WIDE(dtype.type(0.7)), p, dtype, "logsumexp dz")
 
 
 @pytest.mark.parametrize("kind", ["one-hot", "soft", "not summing to one"])
@@ -109,20 +106,19 @@ def test_softmax_cross_entropy(name, kind, dtype):
 
     value, dz, _ = results(bp.softmax_cross_entropy, z, y, dy=dy)
     used = np.where(known, w * np.where(known, log_p, 0), 0)
-    assert_close(value, -used.sum(), np.abs(w * (far + 7)).sum(), 0, dtype, "loss")
+    assert_close(value, -used.sum(), np.abs(w * (far + 7)).sum(), dtype, "loss")
     terms = np.abs(g) * (w.sum() * p + w)
-    assert_close(dz, g * (w.sum() * p - w), terms, far, dtype, "dz")
+    assert_close(dz, g * (w.sum() * p - w), terms, dtype, "dz")
     if kind != "one-hot":
         return
     c = int(y.argmax())
     value, dz = jax.jit(
         lambda z: jax.value_and_grad(bp.softmax_cross_entropy_with_integer_labels)(z, jnp.array(c))
     )(z)
-    assert_close(value, -log_p[c], far[c] + 7, 0, dtype, "loss of an integer")
+    assert_close(value, -log_p[c], far[c] + 7, dtype, "loss of an integer")
     # the label's own entry keeps every digit of 1 - p
     own = np.where(np.arange(z.size) == c, -np.delete(p, c).sum(), p)
-    tops = np.where(np.arange(z.size) == c, np.abs(far).max(), far)
-    assert_close(dz, own, np.abs(own), tops, dtype, "dz of an integer")
+    assert_close(dz, own, np.abs(own), dtype, "dz of an integer")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 5), (64, 1000, 10)])
@@ -135,7 +131,7 @@ def test_dense(shape, dtype):
     value, dp, dx = results(bp.dense, bp.Dense(jnp.asarray(w), jnp.asarray(b)), x, dy=g)
     X, W, B, G = (a.astype(WIDE) for a in (x, w, b, g))
     many = 2 * np.sqrt(n + m + k)  # additions, of which errors cancel at random
-    assert_close(value, X @ W + B, np.abs(X) @ np.abs(W) + np.abs(B), many, dtype, "y")
-    assert_close(dp.w, X.T @ G, np.abs(X.T) @ np.abs(G), many, dtype, "dw")
-    assert_close(dp.b, G.sum(0), np.abs(G).sum(0), many, dtype, "db")
-    assert_close(dx, G @ W.T, np.abs(G) @ np.abs(W.T), many, dtype, "dx")
+    assert_close(value, X @ W + B, np.abs(X) @ np.abs(W) + np.abs(B), dtype, "y", many)
+    assert_close(dp.w, X.T @ G, np.abs(X.T) @ np.abs(G), dtype, "dw", many)
+    assert_close(dp.b, G.sum(0), np.abs(G).sum(0), dtype, "db", many)
+    assert_close(dx, G @ W.T, np.abs(G) @ np.abs(W.T), dtype, "dx", many)

@@ -1,6 +1,9 @@
 """What may be asked of the judge: the forms of custom rules, and questions that cannot be put."""
 
+import cProfile
 import functools
+import pstats
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -254,3 +257,23 @@ def test_rule_that_is_defined_again_is_judged_again():
     assert check(double, X).verdict == "FAIL"
     double.defvjp(lambda x: (2 * x, None), lambda _, dy: (2 * dy,))
     assert check(double, X).verdict == "PASS"
+
+
+def test_a_profiler_goes_on_after_a_check():
+    """One that is a function, and Python's own, which is none."""
+    told = custom(jnp.sin, lambda saved, dy: (dy * jnp.cos(*saved),))
+    with cProfile.Profile() as profiler:
+        assert check(told, X, level="quick").verdict == "PASS"
+        np.linspace(0, 1, 3)
+    assert any("linspace" in str(function) for function in pstats.Stats(profiler).stats)
+    events = []
+    before = sys.getprofile()
+    sys.setprofile(lambda *event: events.append(event[1]))
+    try:
+        function = custom(jnp.cos, lambda saved, dy: (-dy * jnp.sin(*saved),))
+        check(function, X, level="quick")
+        events.clear()
+        np.linspace(0, 1, 3)
+    finally:
+        sys.setprofile(before)
+    assert "call" in events

@@ -140,4 +140,6 @@ def _calls(*functions: Any) -> Iterator[list]:
     try:
         yield called
     finally:
-        sys.setprofile(before)
+        sys.setprofile(before if callable(before) else None)
+        if hasattr(before, "enable"):  # cProfile's is no function, up to Python 3.11
+            before.enable()
