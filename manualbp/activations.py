@@ -426,16 +426,17 @@ learnable_swish = Rule(
 )
 
 
-def shifted(x: Array) -> Array:
-    """x - max(x), where an infinite largest entry is 0 too: the limit, not inf - inf.
-
-    The maximum is taken at the first largest entry, so that a second derivative is right at ties.
-    """
-    return minus(x, _largest(x))
-
-
 def _largest(x: Array) -> Array:
-    return jnp.take_along_axis(x, jnp.argmax(x, axis=-1, keepdims=True), axis=-1)
+    """Of each row, and no function of it: what a row is shifted by changes no probability.
+
+    So second derivatives are right also at ties.
+    """
+    return jax.lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True))
+
+
+def shifted(x: Array) -> Array:
+    """x - max(x), where an infinite largest entry is 0 too: the limit, not inf - inf."""
+    return minus(x, _largest(x))
 
 
 def decays(x: Array) -> Array:
@@ -445,11 +446,13 @@ def decays(x: Array) -> Array:
     from a difference is a number itself (Knuth, TAOCP 2, 4.2.2, theorem B), and exp(d + r) is
     exp(d) (1 + r) for so small an r.
     """
-    largest, d = _largest(x), shifted(x)
+    most = jnp.finfo(x.dtype).max
+    x, largest = (jnp.clip(v, -most, most) for v in (x, _largest(x)))  # not inf - inf
+    d = x - largest
     back = x - d
     r = (x - (d + back)) + (back - largest)
     e = jnp.exp(d)
-    # NaN beside infinities; and small whatever its terms
+    # NaN where the difference overflows; and small whatever its terms
     return e + e * jnp.where(jnp.isnan(r), 0, jnp.clip(r, -1, 1))
 
 
@@ -459,15 +462,15 @@ def minus(x: Array, y: Array) -> Array:
     return jnp.where(x == y, finite_x - finite_y, x - y)
 
 
-def first_largest(x: Array) -> Array:
-    """Where the first largest entry of each row stands."""
-    return align(jnp.arange(x.shape[-1]), x.ndim) == jnp.argmax(x, axis=-1, keepdims=True)
+def _sum(x: Array) -> Array:
+    """Of each row, as a column."""
+    return jnp.sum(x, axis=-1, keepdims=True)
 
 
 def sum_without_largest(x: Array) -> Array:
     """sum_j exp(x_j - max) - 1, whose log1p has lost nothing when one entry dominates."""
-    e = jnp.where(first_largest(x), 0, decays(x))
-    return jnp.sum(e, axis=-1, keepdims=True)
+    top, e = x == _largest(x), decays(x)
+    return _sum(jnp.where(top, 0, e)) + (_sum(jnp.where(top, e, 0)) - 1)
 
 
 def _row(name: str, z: Any) -> Array:
@@ -479,7 +482,7 @@ def _row(name: str, z: Any) -> Array:
 def _softmax_fwd(z):
     z = _row("softmax", z)
     e = decays(widen(z))
-    p = (e / jnp.sum(e, axis=-1, keepdims=True)).astype(z.dtype)
+    p = (e / _sum(e)).astype(z.dtype)
     return p, p
 
 
@@ -487,9 +490,9 @@ def _softmax_bwd(p, dy):
     # The Jacobian's rows sum to 0, so dy may be shifted. Shifted by its entry at the largest p,
     # that p leaves the sum, and 1 - p never cancels.
     wide, g = widen(p), widen(dy)
-    top = jnp.argmax(wide, axis=-1, keepdims=True)
-    g = g - jnp.take_along_axis(g, top, axis=-1)
-    dz = wide * (g - jnp.sum(wide * g, axis=-1, keepdims=True))
+    top = wide == jnp.max(wide, axis=-1, keepdims=True)
+    g = g - _sum(jnp.where(top, g, 0)) / _sum(top.astype(g.dtype))
+    dz = wide * (g - _sum(wide * g))
     return (dz.astype(dy.dtype),)
 
 
@@ -510,11 +513,13 @@ def log_probabilities(x: Array) -> Array:
 
 def pull_log_probabilities(x: Array, g: Array) -> Array:
     """dz_i = g_i - p_i sum(g), where for the largest p_i, 1 - p_i is the sum of the others."""
-    largest, e, rest = first_largest(x), decays(x), sum_without_largest(x)
-    total = 1 + rest
-    others = jnp.sum(jnp.where(largest, 0, g), axis=-1, keepdims=True)
-    at_largest = (g * rest - others) / total
-    return jnp.where(largest, at_largest, g - e / total * jnp.sum(g, axis=-1, keepdims=True))
+    top, e = x == _largest(x), decays(x)
+    e_below, e_top, g_below, g_all = map(
+        _sum, (jnp.where(top, 0, e), jnp.where(top, e, 0), jnp.where(top, 0, g), g)
+    )
+    total, alone = e_below + e_top, top & (e_top == 1)
+    others = jnp.where(alone, e_below, total - e), jnp.where(alone, g_below, g_all - g)
+    return (g * others[0] - e * others[1]) / total
 
 
 def _log_softmax_fwd(z):
@@ -546,7 +551,7 @@ def _logsumexp_fwd(z):
 def _logsumexp_bwd(z, dy):
     wide = widen(z)
     e = decays(wide)
-    p = e / jnp.sum(e, axis=-1, keepdims=True)
+    p = e / _sum(e)
     # a row of -inf stays -inf whatever one of its entries does
     empty = jnp.max(wide, axis=-1, keepdims=True) == -jnp.inf
     return (jnp.where(empty, 0, widen(dy)[..., None] * p).astype(z.dtype),)

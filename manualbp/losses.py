@@ -354,11 +354,11 @@ def _integer_fwd(logits, labels):
     labels = integer_labels(name, labels, z)
     wide = widen(z)
     own = one_hot(labels, z.shape[-1])
-    lowered, e = shifted(wide), decays(wide)
-    others = jnp.sum(jnp.where(own, 0, e), axis=-1, keepdims=True)
-    e_own = jnp.sum(jnp.where(own, e, 0), axis=-1, keepdims=True)
+    e = jnp.where(own, 0, decays(wide))
+    others = jnp.sum(e, axis=-1, keepdims=True)
+    behind = -jnp.take_along_axis(shifted(wide), labels[..., None], axis=-1, mode="clip")
+    e_own = jnp.exp(-behind)
     # where the label leads, e_own is 1 and log1p(others) has lost nothing
-    behind = -jnp.sum(jnp.where(own, lowered, 0), axis=-1, keepdims=True)
     loss = behind + jnp.log1p(others + (e_own - 1))
     # a label that no class has leaves no entry: NaN, not the loss of another class
     known = (labels >= 0) & (labels < z.shape[-1])

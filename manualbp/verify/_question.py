@@ -1,5 +1,6 @@
 """Whether a question can be put: arguments, definition and rule, before anything is judged."""
 
+import cProfile
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -135,11 +136,11 @@ def _calls(*functions: Any) -> Iterator[list]:
         if mine is not None and all(frame.f_locals.get(n) is x for n, x in mine):
             called.append(frame.f_code.co_name)
 
-    before = sys.getprofile()
+    before: Any = sys.getprofile()
     sys.setprofile(profile)
     try:
         yield called
     finally:
         sys.setprofile(before if callable(before) else None)
-        if hasattr(before, "enable"):  # cProfile's is no function, up to Python 3.11
+        if isinstance(before, cProfile.Profile):  # no function, and so up to Python 3.11
             before.enable()
