@@ -60,7 +60,8 @@ _LEAN = {
     ),
 }  # fmt: skip
 
-# From so many hidden layers on, "lean" keeps the inputs of blocks of layers alone
+# From so many hidden layers on, "lean" keeps the inputs of blocks of layers alone, and "fast" no
+# output of an activation that keeps its input
 _DEEP = 4
 
 
@@ -381,14 +382,57 @@ def mlp(
         starts.append(_activation_start(rule))
     randomized = tuple(i for i, rule in enumerate(rules) if argument_names(rule)[0] == "key")
     network = chain(*rules)
-    if memory == "lean" and hidden >= _DEEP:
-        network = _in_blocks(network, 2 * math.isqrt(len(rules) // 2))
+    if hidden >= _DEEP:
+        size = 2 * math.isqrt(len(rules) // 2)
+        network = _in_blocks(network, size) if memory == "lean" else _without_outputs(network)
 
     def start(key, dtype):
         keys = jax.random.split(key, len(starts))
         return tuple(begin(k, dtype) for begin, k in zip(starts, keys, strict=True))
 
     return Network(network, loss, widths, start, randomized)
+
+
+def _without_outputs(network: Rule) -> Rule:
+    """A chain of (params, x) in which a layer's input is made again from what an activation saved.
+
+    An accurate rule of z saves z; its output, which the layer after it would keep beside that, is
+    an exponential away, and a deep network keeps one array a layer, not two.
+    """
+    rules = network.parts
+    again = [
+        i
+        for i, (before, rule) in enumerate(itertools.pairwise(rules), 1)
+        if rule in _PACK and before.saves == "the input z"
+    ]
+    if not again:
+        return network
+
+    def fwd(params, x):
+        y, saved = network.fwd(params, x)
+        return y, (params, tuple(() if i in again else own for i, own in enumerate(saved)))
+
+    def bwd(saved, dy):
+        params, saved = saved
+        cotangents = []
+        for i in reversed(range(len(rules))):
+            rule, residuals = rules[i], saved[i]
+            if i in again:
+                z = saved[i - 1]
+                # dx does not depend on x, of which z has the shape
+                dx = rule.bwd(rule.fwd(params[i], z)[1], dy)[-1]
+                # never inf; x is not made before dx, nor is that of the forward pass kept for it
+                x = rules[i - 1].fwd(jnp.where(dx > jnp.inf, 0, z))[0]
+                residuals = rule.fwd(params[i], x)[1]
+                own, dy = rule.bwd(residuals, dy)[:-1], dx
+            else:
+                *own, dy = rule.bwd(residuals, dy)
+            cotangents.append(own[0] if own else ())
+        return tuple(reversed(cotangents)), dy
+
+    return dataclasses.replace(
+        network, fwd=fwd, bwd=bwd, saves="the residuals of each rule but outputs of activations"
+    )
 
 
 def _in_blocks(network: Rule, size: int) -> Rule:

@@ -13,6 +13,16 @@ jax.config.update("jax_enable_compilation_cache", False)
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")
 
+
+def pytest_runtest_setup(item):
+    """What is computed is most tests' question; XLA's passes are half of their time.
+
+    Rounding, memory, operation counts and bits are asked of programs as users have them.
+    """
+    quickly = item.get_closest_marker("optimized") is None
+    jax.config.update("jax_disable_most_optimizations", quickly)
+
+
 _compiled: list[str] = []
 
 

@@ -15,6 +15,7 @@ import manualbp as bp
 from manualbp._rule import elementwise
 from manualbp.verify import _checkpoint, _sweep, _ulps, accuracy
 
+pytestmark = pytest.mark.optimized
 NAN, INFINITE, ABOVE = "NaN, truth is not", "infinite, truth is finite", "above 4 ULP"
 
 

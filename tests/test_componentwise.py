@@ -11,6 +11,7 @@ import pytest
 
 import manualbp as bp
 
+pytestmark = pytest.mark.optimized
 WIDE = np.longdouble
 if np.finfo(WIDE).nmant < 60:
     pytest.skip("no arithmetic wider than float64", allow_module_level=True)

@@ -1,5 +1,6 @@
 """The fused linear layer and softmax cross-entropy: the judge, tiles of every size, memory."""
 
+import functools
 import re
 
 import jax
@@ -26,6 +27,7 @@ def arguments(*leading, features=4, classes=CLASSES, seed=0):
     return h, w, b, rng.integers(0, classes, leading), rng.normal(size=leading)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def value_and_gradients(loss, h, w, b, labels, dy):
     y, pull = jax.vjp(lambda *floats: loss(*floats, labels), h, w, b)
     return y, pull(dy)
@@ -198,6 +200,7 @@ def test_ignored_labels_and_labels_of_no_class():
                 assert np.isnan(x).any(axis=1).tolist() == [False, False, True, *[False] * 3]
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("lead", [20.0, 80.0, -200.0])
 def test_sure_examples_keep_their_digits(lead):
     """Where the label leads by so much, 1 - p and the loss are e^-lead, not 0."""
@@ -227,6 +230,7 @@ def test_classes_that_cannot_occur():
         assert np.all(fused(2)(h, w, b, np.full(4, 7)) == 0)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("lead", [0.0, 30.0, 300.0])
 def test_smoothing_and_z_loss_far_from_zero(lead):
     """Against float64; a shift of all logits by 1,000 leaves float32 no exponential as it is."""
@@ -277,6 +281,7 @@ def form(*shape, dtype="f4"):
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
+@pytest.mark.optimized
 def test_the_logits_of_the_batch_are_never_held():
     """At 2,048 x 256 x 32,768; compiled and not run."""
     n, d, k = 2048, 256, 32768
@@ -299,6 +304,7 @@ def test_the_logits_of_the_batch_are_never_held():
         assert bytes_ <= 0.1 * plain, name
 
 
+@pytest.mark.optimized
 def test_tiles_stay_as_small_for_many_more_examples():
     """What grows with the examples is h, and a few numbers each."""
     d, k = 8, 4096

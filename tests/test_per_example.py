@@ -251,6 +251,7 @@ def costs(f, *args):
 
 # A plain step of prelu has no array that it could share with the slopes' norms; beside norms alone
 # XLA keeps the factors of tanh's slope
+@pytest.mark.optimized
 @pytest.mark.parametrize(("activation", "twice"), [(bp.relu, 2), (bp.tanh, 2.7), (bp.prelu, 2.5)])
 def test_no_array_of_batch_times_parameters(activation, twice):
     network = bp.mlp(WIDTHS, activation=activation)
@@ -272,6 +273,7 @@ def test_no_array_of_batch_times_parameters(activation, twice):
     assert each < MANY * size  # not even for those who want it all: the rest is the result
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("activation", [bp.relu, bp.tanh])
 def test_noise_and_its_scale_make_no_array_of_the_parameters(activation):
     """At 784-1024-1024-10, batch 256: compiled and not run."""

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 import manualbp
 
+pytestmark = pytest.mark.optimized
 EPS = float(np.finfo(np.float32).eps)
 BIG, SMALL, SUBNORMAL = (
     float(x)

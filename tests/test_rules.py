@@ -16,6 +16,7 @@ import manualbp
 import reference
 from tests.table import KEY, KINKS, TABLE, cotangents, draw, draw_round
 
+pytestmark = pytest.mark.optimized
 RULES = {rule.name: rule for rule in manualbp.RULES}
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 

@@ -253,6 +253,7 @@ def test_second_derivatives_are_those_of_the_definitions(rule):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("rule", [r for r in SECOND if r.second], ids=lambda r: r.name)
 def test_second_derivatives_keep_their_tails_in_float32(rule):
     """To 1e-5 of float64's, and finite at both ends."""
@@ -300,6 +301,7 @@ def test_at_a_kink_both_derivatives_are_of_one_side(activation):
         assert_trees_close(found, wanted, 12)
 
 
+@pytest.mark.optimized
 def test_a_sure_example_keeps_its_curvature_in_float32():
     """p (1 - p) at p = 1 - e^-30, which 1 - p in float32 has lost."""
     network = bp.mlp((1, 2), layer=bp.dense_without_bias)
@@ -449,6 +451,7 @@ SIZES = [((784, 256, 128, 10), 128), ((784, 1024, 1024, 10), 512)]
 MORE = {("tanh", 128): 1.34}
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("widths", "examples"), SIZES)
 @pytest.mark.parametrize("activation", PLAIN)
 def test_products_take_no_more_than_autodiff(activation, widths, examples):
@@ -464,6 +467,7 @@ def test_products_take_no_more_than_autodiff(activation, widths, examples):
         assert flops <= 1.01 * plain_flops, f.__name__
 
 
+@pytest.mark.optimized
 def test_diagonals_and_factors_hold_no_array_of_batch_times_parameters():
     network, params, x, y = shapes((64, 128, 128, 10), 512, "tanh")
     size = 4 * sum(p.size for p in jax.tree.leaves(params))
