@@ -327,10 +327,11 @@ def mlp(
       loss: a rule of (prediction, target) for one example.
       layer: dense, dense_without_bias or dense_augmented.
       init: gaussian, zeros, glorot, he, or any function of (key, inputs, outputs, dtype).
-      memory: "fast" keeps what gives every digit of the derivative; "lean" keeps only the output
-        of sigmoid and tanh, as autodiff does, at the cost of their tails, and from four hidden
-        layers on only the input of each block of about sqrt(layers) of them, which goes forward
-        once more to go back: more work, and memory that grows with sqrt(layers).
+      memory: "fast" keeps what gives every digit of the derivative, from four hidden layers on one
+        array a layer for it; "lean" keeps only the output of sigmoid and tanh, as autodiff does, at
+        the cost of their tails, and from four hidden layers on only the input of each block of
+        about sqrt(layers) of them, which goes forward once more to go back: more work, and memory
+        that grows with sqrt(layers).
 
     Returns:
       The network.
@@ -424,10 +425,11 @@ def _without_outputs(network: Rule) -> Rule:
                 # never inf; x is not made before dx, nor is that of the forward pass kept for it
                 x = rules[i - 1].fwd(jnp.where(dx > jnp.inf, 0, z))[0]
                 residuals = rule.fwd(params[i], x)[1]
-                own, dy = rule.bwd(residuals, dy)[:-1], dx
+                cotangents.append(rule.bwd(residuals, dy)[0])
+                dy = dx
             else:
                 *own, dy = rule.bwd(residuals, dy)
-            cotangents.append(own[0] if own else ())
+                cotangents.append(own[0] if own else ())
         return tuple(reversed(cotangents)), dy
 
     return dataclasses.replace(
