@@ -23,7 +23,7 @@ def machine():
         "cores": str(os.cpu_count()),
         "memory": f"{pages / 2**30:.1f} GiB",
         "system": system.get("PRETTY_NAME", platform.system()).strip('"')
-        + f", {platform.system()} {platform.release()}",
+        + f", {platform.system()}",
         "Python": platform.python_version(),
     }
     for name in PACKAGES:
