@@ -341,7 +341,9 @@ def test_epochs_and_steps_are_counted_from_the_first():
 
 
 def test_patience():
-    assert (still := run(optimizer=STILL, epochs=9, patience=2)).stopped == "patience"
+    # in one order, or the rounding of another sum of the same losses might be lower
+    still = run(optimizer=STILL, epochs=9, patience=2, order="sequential")
+    assert still.stopped == "patience"
     assert len(still.history.loss) == 3  # the first is lower than nothing
     options = WAYS["all"] | {"optimizer": SLOW, "epochs": 5, "patience": 1}
     falling = run(**options)
