@@ -5,6 +5,7 @@ How many devices there are is settled once a process, before JAX starts.
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.on_eight_devices
 """
 
+import dataclasses
 import json
 import math
 import re
@@ -124,6 +125,22 @@ def data_parallel_tanh_float32():
 @check
 def data_parallel_prelu_sum_of_squares_float64():
     return compare({"data": 8}, "float64", bp.prelu, of_gradient, "targets", "sum")
+
+
+@check
+def what_a_deep_network_makes_again_moves_nothing():
+    network = bp.mlp((16,) * 5 + (8,), activation=bp.tanh)
+    kept = dataclasses.replace(network, rule=bp.chain(*network.rule.parts))
+    params, x, y = network.init(jax.random.key(0)), jnp.ones((16, 16)), jnp.zeros(16, jnp.int32)
+    for axis in ("data", "model"):
+        mesh = Mesh(jax.devices(), (axis,))
+        placed = bp.place_params(mesh, params), *bp.place_batch(mesh, x, y)
+        found, wanted = (
+            sorted(collectives(jax.jit(n.loss_and_grad).lower(*placed).compile().as_text()))
+            for n in (network, kept)
+        )
+        assert found == wanted, (axis, found, wanted)
+        assert found
 
 
 # Tensor parallel: one all-reduce a pair forward, one backward but for the first pair, whose
