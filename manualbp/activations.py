@@ -479,17 +479,24 @@ def _row(name: str, z: Any) -> Array:
     return z
 
 
+def _probabilities(x: Array) -> Array:
+    e = decays(x)
+    return e / _sum(e)
+
+
 def _softmax_fwd(z):
     z = _row("softmax", z)
-    e = decays(widen(z))
-    p = (e / _sum(e)).astype(z.dtype)
-    return p, p
+    wide = widen(z)
+    p = _probabilities(wide).astype(z.dtype)
+    return p, p if wide.dtype == z.dtype else z  # half precision has rounded p
 
 
-def _softmax_bwd(p, dy):
+def _softmax_bwd(saved, dy):
+    wide, g = widen(saved), widen(dy)
+    if wide.dtype != saved.dtype:
+        wide = _probabilities(wide)
     # The Jacobian's rows sum to 0, so dy may be shifted. Shifted by its entry at the largest p,
     # that p leaves the sum, and 1 - p never cancels.
-    wide, g = widen(p), widen(dy)
     top = wide == jnp.max(wide, axis=-1, keepdims=True)
     g = g - _sum(jnp.where(top, g, 0)) / _sum(top.astype(g.dtype))
     dz = wide * (g - _sum(wide * g))
@@ -502,7 +509,7 @@ softmax = Rule(
     _softmax_bwd,
     tex=r"p_i = e^{z_i} / \sum_j e^{z_j}, \quad dz_i = p_i (dp_i - \sum_j p_j\,dp_j)",
     source="note 001, 'Output Softmax Units'; note 000, 'Logistic Regression'",
-    saves="the output p",
+    saves="the output p; in half precision, which has rounded it, the input z",
 )
 
 
@@ -550,8 +557,7 @@ def _logsumexp_fwd(z):
 
 def _logsumexp_bwd(z, dy):
     wide = widen(z)
-    e = decays(wide)
-    p = e / _sum(e)
+    p = _probabilities(wide)
     # a row of -inf stays -inf whatever one of its entries does
     empty = jnp.max(wide, axis=-1, keepdims=True) == -jnp.inf
     return (jnp.where(empty, 0, widen(dy)[..., None] * p).astype(z.dtype),)

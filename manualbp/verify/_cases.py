@@ -93,7 +93,6 @@ EXCEPTIONS: dict[str, dict[str, tuple[float, str]]] = {
     "silu": {"float32": (5.0, _SLOPE)},
     "swish": {"float32": (5.0, _SLOPE)},
     "learnable_swish": {"float32": (72.0, _BETA), "float64": (516.0, _BETA)},
-    "softmax": dict.fromkeys(("float16", "bfloat16"), (2.0, "p is kept in half precision")),
 }
 
 
