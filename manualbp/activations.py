@@ -497,7 +497,7 @@ def _softmax_bwd(saved, dy):
         wide = _probabilities(wide)
     # The Jacobian's rows sum to 0, so dy may be shifted. Shifted by its entry at the largest p,
     # that p leaves the sum, and 1 - p never cancels.
-    top = wide == jnp.max(wide, axis=-1, keepdims=True)
+    top = wide == _largest(wide)
     g = g - _sum(jnp.where(top, g, 0)) / _sum(top.astype(g.dtype))
     dz = wide * (g - _sum(wide * g))
     return (dz.astype(dy.dtype),)
@@ -525,8 +525,9 @@ def pull_log_probabilities(x: Array, g: Array) -> Array:
         _sum, (jnp.where(top, 0, e), jnp.where(top, e, 0), jnp.where(top, 0, g), g)
     )
     total, alone = e_below + e_top, top & (e_top == 1)
-    others = jnp.where(alone, e_below, total - e), jnp.where(alone, g_below, g_all - g)
-    return (g * others[0] - e * others[1]) / total
+    e_others = jnp.where(alone, e_below, total - e)
+    g_others = jnp.where(alone, g_below, g_all - g)
+    return (g * e_others - e * g_others) / total
 
 
 def _log_softmax_fwd(z):
@@ -559,7 +560,7 @@ def _logsumexp_bwd(z, dy):
     wide = widen(z)
     p = _probabilities(wide)
     # a row of -inf stays -inf whatever one of its entries does
-    empty = jnp.max(wide, axis=-1, keepdims=True) == -jnp.inf
+    empty = _largest(wide) == -jnp.inf
     return (jnp.where(empty, 0, widen(dy)[..., None] * p).astype(z.dtype),)
 
 

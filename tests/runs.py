@@ -37,3 +37,9 @@ def assert_refused(call, expected, caplog, before):
     assert "\n" not in str(raised.value)
     programs = re.findall(r"Finished XLA compilation of (\S+)", caplog.text)
     assert not re.search(before, " ".join(programs))
+
+
+def costs(f, *args):
+    """Of a compiled program, which is not run: temporary bytes at the peak, and operations."""
+    program = jax.jit(f).lower(*args).compile()
+    return program.memory_analysis().temp_size_in_bytes, program.cost_analysis()["flops"]

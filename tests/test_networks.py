@@ -16,6 +16,7 @@ import reference
 from manualbp import Dense
 from manualbp.verify import Spec, check
 from reference import scalar_backprop
+from tests.runs import costs
 
 BATCH = 5
 
@@ -290,8 +291,7 @@ def memory_of_deep(memory, hidden, activation):
     network, form = deep(memory, hidden, activation=activation), jax.ShapeDtypeStruct
     params = jax.eval_shape(lambda: network.init(jax.random.key(0)))
     x, y = form((512, 64), "f4"), form((512,), "i4")
-    program = jax.jit(network.loss_and_grad).lower(params, x, y).compile()
-    return program.memory_analysis().temp_size_in_bytes
+    return costs(network.loss_and_grad, params, x, y)[0]
 
 
 @pytest.mark.optimized
@@ -301,7 +301,7 @@ def test_memory_of_deep_and_lean_grows_with_the_root_of_the_layers(activation):
         memory_of_deep(*of, activation) for of in (("lean", 8), ("lean", 32), ("fast", 32))
     )
     assert many <= 2.2 * few
-    assert many <= 0.4 * fast
+    assert many <= 0.35 * fast
 
 
 @pytest.mark.optimized
@@ -324,7 +324,7 @@ OPERATIONS = {
     bp.tanh: (jnp.tanh, 1.06),
     bp.relu: (jax.nn.relu, 1.03),
     bp.softplus: (jax.nn.softplus, 1.0),
-    bp.silu: (jax.nn.silu, 1.12),
+    bp.silu: (jax.nn.silu, 1.11),
 }
 
 
@@ -348,8 +348,7 @@ def test_a_step_has_hardly_more_operations_than_by_autodiff(activation, widths):
     form = jax.ShapeDtypeStruct
     args = params, form((32, widths[0]), "f4"), form((32,), "i4")
     by_hand, by_autodiff = (
-        jax.jit(step).lower(*args).compile().cost_analysis()["flops"]
-        for step in (network.loss_and_grad, jax.value_and_grad(plain))
+        costs(step, *args)[1] for step in (network.loss_and_grad, jax.value_and_grad(plain))
     )
     assert by_hand <= bound * by_autodiff
 

@@ -8,7 +8,7 @@ from optax.contrib import differentially_private_aggregate
 
 import manualbp as bp
 from manualbp import Dense
-from tests.runs import assert_refused
+from tests.runs import assert_refused, costs
 from tests.test_networks import (
     BATCH,
     CASES,
@@ -242,11 +242,6 @@ def test_examples_of_infinite_and_no_gradient():
 # Cost: exact, as XLA counts it
 
 WIDTHS, MANY = (64, 128, 128, 10), 64
-
-
-def costs(f, *args):
-    program = jax.jit(f).lower(*args).compile()
-    return program.memory_analysis().temp_size_in_bytes, program.cost_analysis()["flops"]
 
 
 # A plain step of prelu has no array that it could share with the slopes' norms; beside norms alone

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 import manualbp as bp
 import reference
 from manualbp._r_operator import DIAGONAL, FORMS, SOFTMAX
-from tests.runs import assert_refused
+from tests.runs import assert_refused, costs
 from tests.test_networks import (
     BATCH,
     CASES,
@@ -432,11 +432,6 @@ def by_autodiff(activation):
         return pull(jax.jvp(jax.grad(lambda z: mean(z, y)), (z,), (jv,))[1])[0]
 
     return hessian, gauss_newton
-
-
-def costs(f, *args):
-    program = jax.jit(f).lower(*args).compile()
-    return program.memory_analysis().temp_size_in_bytes, program.cost_analysis()["flops"]
 
 
 def shapes(widths, examples, activation):

@@ -13,7 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from measure import agree, compiled, finish, options, target
+from measure import agree, compiled, cross_entropy, finish, options, target
 
 import manualbp as bp
 
@@ -32,8 +32,7 @@ def plain(activation, size, around):
         *hidden, last = params[::2]
         for i in range(0, len(hidden), size):
             x = around(block)(hidden[i : i + size], x)
-        log_p = jax.nn.log_softmax(x @ last.w + last.b)
-        return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
+        return cross_entropy(x @ last.w + last.b, labels)
 
     return jax.value_and_grad(loss)
 

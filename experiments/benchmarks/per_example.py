@@ -19,6 +19,7 @@ from measure import (
     options,
     quartiles,
     ratio,
+    scores,
     take_turns,
     target,
 )
@@ -30,12 +31,10 @@ CLIP = 1.0
 
 def by_vmap(params, x, labels, activation=jax.nn.relu):
     """The clipped mean as one writes it in plain JAX: g / max(1, ||g|| / C), averaged."""
+    apply = scores(activation)
 
     def loss(params, x, label):
-        for i in range(0, len(params), 2):
-            x = x @ params[i].w + params[i].b
-            x = activation(x) if i < len(params) - 2 else x
-        return -jax.nn.log_softmax(x)[label]
+        return -jax.nn.log_softmax(apply(params, x))[label]
 
     each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(params, x, labels)
     leaves = [g.reshape(len(x), -1) for g in jax.tree.leaves(each)]
