@@ -1,5 +1,6 @@
 """Verifying the whole catalogue: every rule of the library through every rung."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -149,6 +150,9 @@ def verify_all(
 
 def _use_cache(folder: str | None) -> None:
     """In a process of the command line's own."""
+    # what is imported stays, and traced programs are many small objects that stay, too
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -88,6 +88,10 @@ def run(
     raise last
 
 
+# So many points are run one by one in less time than it takes to trace the program for them all
+_FEW = 3
+
+
 def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
     """`run` at each point of a stack: at once, and alone where that decides nothing.
 
@@ -95,7 +99,7 @@ def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    open_ = list(range(n))
+    open_ = list(range(n)) if n > _FEW else []
     for bits in PRECISIONS:
         if not open_:
             break

@@ -359,17 +359,31 @@ def _pow(eqn, xs, ar):
 
 
 def _scatter_add(eqn, xs, ar):
-    """Each update is added where the primitive would put its position."""
+    """Each update is added where the primitive would put it."""
     operand, indices, updates = xs
     out = operand.copy().ravel()
-    for i, update in enumerate(updates.ravel()):
-        one = np.zeros(updates.size)
-        one[i] = 1
-        zeros = np.zeros(operand.shape)
-        (hit,) = _bind(eqn, [zeros, indices, one.reshape(updates.shape)])
-        for j in np.flatnonzero(hit):
-            out[j] = ar.add(out[j], update)
+    data = np.asarray(indices)
+    targets = _targets(eqn, operand.shape, data.shape, data.dtype, data.tobytes(), updates.shape)
+    for target, update in zip(targets, updates.ravel(), strict=True):
+        if target is not None:
+            out[target] = ar.add(out[target], update)
     return out.reshape(operand.shape)
+
+
+@functools.lru_cache(maxsize=2048)
+def _targets(eqn, shape, indices_shape, dtype, data, updates_shape) -> list[int | None]:
+    """The place in the operand to which each update is added; None where it is dropped."""
+    indices = np.frombuffer(data, dtype).reshape(indices_shape)
+    found: list[int | None] = [None] * math.prod(updates_shape)
+    for start in range(0, len(found), 52):  # each update is a bit of its own
+        bits = np.zeros(len(found))
+        bits[start : start + 52] = 2.0 ** np.arange(len(bits[start : start + 52]))
+        (sums,) = _bind(eqn, [np.zeros(shape), indices, bits.reshape(updates_shape)])
+        for target, total in enumerate(sums.ravel().astype(np.int64).tolist()):
+            while total:
+                found[start + (total & -total).bit_length() - 1] = target
+                total &= total - 1
+    return found
 
 
 def _sort(eqn, xs, ar):
@@ -465,6 +479,17 @@ def _iota(params):
     return np.broadcast_to(count, shape).astype(params["dtype"])
 
 
+def _pad(params, x, fill):
+    low, high, inner = zip(*params["padding_config"], strict=True)
+    sizes = [n + max(n - 1, 0) * k for n, k in zip(x.shape, inner, strict=True)]
+    beyond = zip(sizes, low, high, strict=True)
+    out = np.full([n + max(a, 0) + max(b, 0) for n, a, b in beyond], fill.item(), x.dtype)
+    places = zip(sizes, low, inner, strict=True)
+    out[tuple(slice(max(a, 0), max(a, 0) + n, k + 1) for n, a, k in places)] = x
+    cut = zip(out.shape, low, high, strict=True)
+    return out[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, a, b in cut)]
+
+
 def _slice(params, x):
     strides = params["strides"] or (1,) * x.ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
@@ -477,6 +502,7 @@ _MOST_STEPS = 10_000
 _ARRAYS: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": lambda p, *xs: np.concatenate(xs, p["dimension"]),
+    "pad": _pad,
     "expand_dims": lambda p, x: np.expand_dims(x, p["dimensions"]),
     "reshape": lambda p, x: x.reshape(p["new_sizes"]),
     "rev": lambda p, x: np.flip(x, p["dimensions"]),
@@ -511,6 +537,8 @@ _NATIVE: dict[str, Callable[..., Any]] = {
     "convert_element_type": lambda p, x: x.astype(p["new_dtype"]),
     "iota": _iota,
     "select_n": lambda p, which, *cases: np.choose(which, cases),
+    "reduce_and": lambda p, x: np.all(x, p["axes"]),
+    "reduce_or": lambda p, x: np.any(x, p["axes"]),
 }
 
 CALLS = {
@@ -533,7 +561,6 @@ _MOVES = {
     "dynamic_slice",
     "dynamic_update_slice",
     "gather",
-    "pad",
     "scatter",
     "split",
     "stack",

@@ -61,11 +61,14 @@ def line_accuracy(
             if asked.by_form:
                 places = np.arange(_PLACES[line.bits], dtype=np.uint64) * np.uint64(width)
                 places += rng.integers(0, width, len(places), np.uint64)
-            _, _, _, errors, flags = asked.judged(places, g)
+            inputs += len(places)
+            if asked.by_form:
+                places, errors, flags = asked.worst(places, g)
+            else:
+                *_, errors, flags = asked.judged(places, g)
             n = len(errors) // 2
             lost = np.concatenate([flags[:n] & LOST, flags[n:] & _NAN]) != 0
             errors = np.where(lost, np.inf, errors)
-            inputs += len(places)
             for k, rows in enumerate((errors[:1], errors[1:n], errors[n + 1 :])):
                 at = int(np.argmax(rows.max(axis=0, initial=0.0))) if len(rows) else 0
                 found = float(rows[:, at].max(initial=0.0))
