@@ -20,6 +20,11 @@ no exponential overflows, every term of the cross-entropy is positive, r / (1 + 
 its digits where class m leads, and every other p_j is 1/2 at most. What still cancels in dz does
 so because the gradient itself vanishes there.
 
+Integer labels c without weights, smoothing and z-loss need one class apart, the label's, with
+s = sum_{j != c} e^{z_j - z_m}:
+
+    loss = z_m - z_c + log(1 + (s + (e^{z_c - z_m} - 1))),   dz_c = -sum_{j != c} p_j.
+
 Sources: note 004, 'Multiclass cross-entropy loss'; Szegedy et al. 2016, arXiv:1512.00567, section
 7 (label smoothing); Chowdhery et al. 2022, arXiv:2204.02311, section 5, and Zoph et al. 2022,
 arXiv:2202.08906 (z-loss); Milakov and Gimelshein 2018, arXiv:1805.02867 (the sum of exponentials,
@@ -47,6 +52,7 @@ from manualbp._chunks import over, put, take
 from manualbp._rule import Rule, named, no_cotangent, wide_dtype, widen
 from manualbp.activations import minus
 from manualbp.layers import _matmul, _rows
+from manualbp.losses import softmax_cross_entropy_with_integer_labels
 
 # Logits of a tile where no chunk is given: 4 MB in float32. Fewer than 64 classes or examples at a
 # time would make the products slow.
@@ -127,8 +133,8 @@ def linear_softmax_cross_entropy(
         r"dv_j = \sum (\ell - z_j)\,a_j / v_j",
         source="note 004, 'Multiclass cross-entropy loss'; arXiv:1512.00567; arXiv:2204.02311; "
         "arXiv:1805.02867; arXiv:2411.09009",
-        saves="the arguments, and five numbers an example: which logit is the largest, its value "
-        "and share, and the sums over the others",
+        saves="the arguments, and three numbers an example (five with soft labels or options): the "
+        "largest logit and the sums over the others; dz itself where it is no more than a tile",
         validate=validate,
     )  # fmt: skip
 
@@ -233,6 +239,34 @@ class _Layer(NamedTuple):
         return s if self.v is None else s * self.v[None, :]
 
 
+class _Others(NamedTuple):
+    """Of each example, over the classes seen so far."""
+
+    top: Any  # the largest logit
+    others: Any  # sum over all but the label's of e^{z_j - top}
+    own: Any  # the label's logit
+
+
+def _finite(*xs: Array) -> list[Array]:
+    """With the largest number in place of infinity: differences of equal ones are 0."""
+    return [jnp.clip(x, -jnp.finfo(x.dtype).max, jnp.finfo(x.dtype).max) for x in xs]
+
+
+def _without_own(seen: _Others, z: Array, labels: Array) -> _Others:
+    """The sums with one chunk of classes more: its logits z, and labels counted from its start."""
+    at, here = labels[:, None], (labels >= 0) & (labels < z.shape[1])
+    found = jnp.take_along_axis(z, jnp.where(here, labels, 0)[:, None], axis=1)[:, 0]
+    # no function of the logits: what a row is shifted by changes no probability
+    top = jax.lax.stop_gradient(jnp.maximum(seen.top, jnp.max(z, axis=1)))
+    z, before, base = _finite(z, seen.top, top)
+    e = jnp.where(_numbers(0, z.shape[1]) == at, 0, jnp.exp(z - base[:, None]))
+    return _Others(
+        top,
+        seen.others * jnp.exp(before - base) + jnp.sum(e, axis=1),
+        jnp.where(here, found, seen.own),
+    )
+
+
 def _by_tiles(
     name: str, chunk: Any, rows: Any, ignore: Any, smoothing: float, zeta: float
 ) -> tuple[Callable, Callable]:
@@ -258,10 +292,83 @@ def _by_tiles(
             s = (1 - smoothing) * s + smoothing / classes
         return s if ignore is None else jnp.where(left_out(labels)[:, None], 0, s)
 
+    def whole(n, classes):
+        """Whether the logits of all are no more than a tile."""
+        return chunk is None and rows is None and n * classes <= _LOGITS
+
+    def numbered(labels, classes):
+        """As int32: -1 for what is no class, and 0, a class like any, for what is left out."""
+        known = jnp.where((labels >= 0) & (labels < classes), labels, -1).astype(jnp.int32)
+        return jnp.where(left_out(labels), 0, known)
+
+    def one_class(labels, weights):
+        """Whether each example has one label, and nothing else counts."""
+        return labels.ndim == 1 and weights is None and not smoothing and not zeta
+
+    def fwd_one_class(x, labels, layer):
+        n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
+        if whole(n, classes):
+            z = layer.columns(0, classes).logits(widen(x))
+            loss, (slope, _) = softmax_cross_entropy_with_integer_labels.fwd(z, labels)
+            return loss, slope
+        r, c = sizes(n, classes)
+
+        def of_classes(j, c, seen):
+            own = layer.columns(j, c)
+
+            def of_rows(i, r, seen):
+                part = jax.tree.map(lambda s: take(s, i, r), seen)
+                part = _without_own(part, own.logits(take(x, i, r)), take(labels, i, r) - j)
+                return jax.tree.map(lambda s, own: put(s, own, i), seen, part)
+
+            return over(n, r, of_rows, seen)
+
+        start = jnp.full(n, -jnp.inf, wide), jnp.zeros(n, wide), jnp.full(n, jnp.nan, wide)
+        seen = over(classes, c, of_classes, _Others(*start))
+        behind = minus(seen.top, seen.own)
+        e_own = jnp.exp(-behind)
+        loss = behind + jnp.log1p(seen.others + (e_own - 1))
+        total = seen.others + e_own
+        return loss, (*_finite(seen.top), 1 / total, seen.others / total)
+
+    def bwd_one_class(x, labels, layer, g, saved):
+        n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
+        if whole(n, classes):
+            dz, own = g[:, None] * saved, layer.columns(0, classes)
+            return _matmul(dz, own.w.T), _Layer(_matmul(widen(x).T, dz), jnp.sum(dz, axis=0), None)
+        r, c = sizes(n, classes)
+        top, scale, others = saved
+        at_label, scale = -g * others, g * scale
+
+        def of_classes(j, c, carry):
+            own = layer.columns(j, c)
+
+            def of_rows(i, r, carry):
+                dx, (dw, db, _) = carry
+                column = lambda p: take(p, i, r)[:, None]  # noqa: E731
+                rows, at = take(x, i, r), column(labels) - j
+                (z,) = _finite(own.logits(rows))
+                dz = column(scale) * jnp.exp(z - column(top))
+                dz = jnp.where(_numbers(0, c) == at, column(at_label), dz)
+                dx = put(dx, take(dx, i, r) + _matmul(dz, own.w.T), i)
+                return dx, _Layer(dw + _matmul(rows.T, dz), db + jnp.sum(dz, axis=0), None)
+
+            dx, grads = carry
+            dx, part = over(n, r, of_rows, (dx, jax.tree.map(jnp.zeros_like, own)))
+            return dx, grads.put(part, j)
+
+        start = jnp.zeros(x.shape, wide), jax.tree.map(jnp.zeros_like, layer)
+        return over(classes, c, of_classes, start)
+
     def fwd(h, w, b, labels, weights):
         x, flat, layer = _checked(name, h, w, b, labels, weights, ignore)
         n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
         r, c = sizes(n, classes)
+        if one_class(flat, weights):
+            loss, seen = fwd_one_class(x, numbered(flat, classes), layer)
+            loss = loss if ignore is None else jnp.where(left_out(flat), 0, loss)
+            loss = loss.reshape(jnp.shape(h)[:-1]).astype(x.dtype)
+            return loss, (h, w, b, labels, weights, seen)
 
         def of_classes(j, c, seen):
             own = layer.columns(j, c)
@@ -290,8 +397,12 @@ def _by_tiles(
         x, flat, layer = _checked(name, h, w, b, labels, weights, ignore)
         n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
         r, c = sizes(n, classes)
-        g, log_total = widen(dy).reshape(-1), jnp.log1p(seen.rest)
+        g = widen(dy).reshape(-1)
         g = g if ignore is None else jnp.where(left_out(flat), 0, g)
+        if one_class(flat, weights):
+            dx, grads = bwd_one_class(x, numbered(flat, classes), layer, g, seen)
+            return dx.reshape(jnp.shape(h)).astype(x.dtype), *grads[:2], no_cotangent(labels), None
+        log_total = jnp.log1p(seen.rest)
         pull = 2 * zeta * (seen.top + log_total) if zeta else 0
         share = g / (1 + seen.rest)
         at_top = share * ((seen.a_rest + pull) - seen.a_top * seen.rest)

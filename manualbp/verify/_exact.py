@@ -88,8 +88,9 @@ def run(
     raise last
 
 
-# So many points are run one by one in less time than it takes to trace the program for them all
+# So many points are run one by one in less time than it takes to trace a program for them all
 _FEW = 3
+_met = functools.lru_cache(256)(lambda jaxpr: itertools.count())
 
 
 def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
@@ -99,7 +100,8 @@ def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    open_ = list(range(n)) if n > _FEW else []
+    one_by_one = n <= _FEW and next(_met(jaxpr)) == 0  # a program that comes again pays for it
+    open_ = [] if one_by_one else list(range(n))
     for bits in PRECISIONS:
         if not open_:
             break
