@@ -6,6 +6,7 @@ initialisation. `loss_and_grad` is one compiled function: nothing in it calls `j
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -404,7 +405,7 @@ def _without_outputs(network: Rule) -> Rule:
     again = [
         i
         for i, (before, rule) in enumerate(itertools.pairwise(rules), 1)
-        if rule in _PACK and before.saves == "the input z"
+        if rule in _PACK and _saves_its_input(before)
     ]
     if not again:
         return network
@@ -435,6 +436,15 @@ def _without_outputs(network: Rule) -> Rule:
     return dataclasses.replace(
         network, fwd=fwd, bwd=bwd, saves="the residuals of each rule but outputs of activations"
     )
+
+
+@functools.cache
+def _saves_its_input(rule: Rule) -> bool:
+    """Whether it is a rule of one array, which is all that it keeps for the backward pass."""
+    if len(inspect.signature(rule.fwd).parameters) != 1:
+        return False
+    program = jax.make_jaxpr(rule.fwd)(jax.ShapeDtypeStruct((1, 1), jnp.float32)).jaxpr
+    return program.outvars[1:] == program.invars
 
 
 def _in_blocks(network: Rule, size: int) -> Rule:
