@@ -240,8 +240,10 @@ def test_softmax_is_a_distribution_and_its_logarithm(z):
     # sum_i (1 - n p_i) = 0
     np.testing.assert_allclose(dlog.sum(-1), 0, atol=8 * n * n * EPS)
     top, total = z.max(-1).astype(np.float64), found["logsumexp"][0]
-    assert np.all(total >= top)
-    assert np.all(total <= top + math.log(n) + 2 * EPS * (np.abs(top) + math.log(n)))
+    # subnormal numbers may be flushed to zero
+    assert np.all(total >= top - SMALL)
+    most = top + math.log(n) + 2 * EPS * (np.abs(top) + math.log(n))
+    assert np.all(total <= most + SMALL)
     np.testing.assert_allclose(found["logsumexp"][1], p, rtol=8 * EPS)
 
 

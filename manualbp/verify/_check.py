@@ -222,13 +222,13 @@ class Judge:
 
     def judge(self) -> Report:
         try:
-            compared = check_contract(self.problem, self.seed, self._stacked)
+            compared = check_contract(self.problem, self.seed)
         except ContractBroken as broken:
             self.evidence.append(Evidence("contract", "FAIL", str(broken)))
             return self._report("FAIL", diagnosis=_diagnosis.of_contract(broken))
         self.evidence.append(Evidence("contract", "PASS", f"{compared} conditions hold", compared))
         stack, cotangents = self._inputs()
-        ours, truth = jax.tree.map(np.asarray, self.problem.compiled(stack, cotangents))
+        ours, truth, went = self.problem.run(stack, cotangents)
         self.sample = _diagnosis.Sample(self.problem, stack, cotangents, ours, truth, self.points)
         compared, suspects = self._triage(ours, truth)
         self.agreeing = compared - len(suspects)
@@ -241,17 +241,11 @@ class Judge:
             )
         )
         if stack and cotangents:
-            decide, branches = self.problem.decisions
-            ways, unvisited = _thresholds.coverage(decide, branches, [*stack, *cotangents])
+            ways, unvisited = _thresholds.coverage(went, self.problem.programs[1])
             texts = tuple(f"{text}{f' ({n} times)' * (n > 1)}" for text, n in unvisited.items())
             taken = ways - unvisited.total()
             self.branches = Branches(ways, taken, texts) if ways else None
         return self._adjudicate(stack, cotangents, ours, truth, suspects)
-
-    @property
-    def _stacked(self) -> int:
-        """How many points there are, always the same, so that nothing is compiled twice."""
-        return self.points if self.only_given else self.points + THRESHOLDS
 
     def _inputs(self) -> tuple[list, list]:
         """A stack of points: leaves and cotangents with a leading axis."""
@@ -266,9 +260,8 @@ class Judge:
                 x[0] = first
         thresholds = self.problem.thresholds[:THRESHOLDS]
         self.at_thresholds = range(n, n + len(thresholds))
-        spare = np.arange(THRESHOLDS - len(thresholds))
         together = [
-            np.concatenate([x, *(p[k][None] for p in thresholds), x[spare]])
+            np.concatenate([x, *(p[k][None] for p in thresholds)])
             for k, x in enumerate([*stack, *cotangents])
         ]
         return together[: len(stack)], together[len(stack) :]
@@ -450,13 +443,23 @@ class Judge:
         self, ours: Any, truth: Any, what: str, diagnosis: tuple, stack: list, cotangents: list
     ) -> Report | None:
         """A failure, where two programs differ at points of no special place."""
-        points = [p for p in range(1, self.points) if STYLES[p % len(STYLES)] == "normal"][:2]
-        stacks = [x[points] for x in (*stack, *cotangents)]
-        try:
-            rows = list(zip(*(_exact.run_many(p, stacks) for p in (ours, truth)), strict=True))
-        except (Straddles, Unsupported):
-            return None
-        for p, row in enumerate(rows):
+        kept = self.problem.kept
+        if self.only_given:
+            kept = {}
+            stacks = [x[1:3] for x in (*stack, *cotangents)]
+        else:  # the same for every seed, as few are needed
+            rng = np.random.default_rng(0)
+            points = [self.problem.draw(rng, "normal") for _ in range(2)]
+            shape = self.problem.values_shape()
+            dys = [self.problem.cotangents(shape, rng, "normal") for _ in points]
+            both = ([*x, *dy] for x, dy in zip(points, dys, strict=True))
+            stacks = [np.stack(x) for x in zip(*both, strict=True)]
+        if what not in kept:
+            try:
+                kept[what] = [_exact.run_many(p, stacks) for p in (ours, truth)]
+            except (Straddles, Unsupported):
+                return None
+        for p, row in enumerate(zip(*kept[what], strict=True)):
             if any(isinstance(x, Straddles) for x in row):
                 continue
             for leaf, (x, y) in enumerate(zip(*row, strict=True)):

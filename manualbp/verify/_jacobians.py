@@ -40,23 +40,22 @@ def measure(problem: Any, point: Sequence[np.ndarray], leaf: int, rows: int) -> 
       problem: what is judged.
       point: where.
       leaf: the differentiated argument.
-      rows: for how many points the programs are compiled; None is returned for larger values.
+      rows: of a Jacobian at most; None is returned for larger values.
     """
     n = len(problem.free)
     outputs = tuple(x.shape for x in point[n:])
     sizes = [int(np.prod(s)) for s in outputs]
-    if not 0 < sum(sizes) <= rows:
+    size = sum(sizes)
+    if not 0 < size <= rows:
         return None
-    basis = np.eye(rows, sum(sizes))
+    basis = np.eye(size)
     ends = np.cumsum([0, *sizes])
     cotangents = [
-        basis[:, a:b].reshape(rows, *s) for a, b, s in zip(ends, ends[1:], outputs, strict=False)
+        basis[:, a:b].reshape(size, *s) for a, b, s in zip(ends, ends[1:], outputs, strict=False)
     ]
-    leaves = [np.repeat(x[None], rows, axis=0) for x in point[:n]]
+    leaves = [np.repeat(x[None], size, axis=0) for x in point[:n]]
     ours, truth = problem.compiled(leaves, cotangents)
-    got, expected = (
-        np.asarray(x[1][leaf])[: sum(sizes)].reshape(sum(sizes), -1) for x in (ours, truth)
-    )
+    got, expected = (x[1][leaf].reshape(size, -1) for x in (ours, truth))
     if not (np.all(np.isfinite(got)) and np.all(np.isfinite(expected))):
         return None
     return Jacobians(got, expected, outputs, point[problem.differentiated[leaf]].shape)

@@ -366,15 +366,28 @@ class Problem:
 
     # What follows runs the traced programs, so that the user's code is traced once a dtype
 
+    def compiled(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, Any]:
+        """Both programs over a stack of points: floating leaves of the value, and cotangents."""
+        return self.run(leaves, cotangents)[:2]
+
+    def run(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, Any, np.ndarray]:
+        """The same, and their decisions, a row a point."""
+        program, stacks = self.programs[0], [*leaves, *cotangents]
+        n, most = len(stacks[0]), len(_thresholds.GRID)
+        found = []
+        for start in range(0, n, most):  # as many at a time, so that nothing is compiled twice
+            rows = np.resize(np.arange(start, min(start + most, n)), most)
+            found.append(jax.tree.map(np.asarray, program(*(np.asarray(x)[rows] for x in stacks))))
+        both, went = jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *found)
+        k = len(both[0]) - len(self.differentiated)
+        ours, truth = ((results[:k], results[k:]) for results in both)
+        return ours, truth, went
+
     @functools.cached_property
-    def compiled(self) -> Callable[..., Any]:
-        """Both programs over a stack of points, in one compiled call."""
-        traced = self.traced
-
-        def both(leaves, cotangents):
-            return tuple(self.split(p, leaves, cotangents) for p in (traced.ours, traced.truth))
-
-        return jit_quickly(jax.vmap(both))
+    def programs(self) -> tuple[Callable[..., Any], list]:
+        """Results and decisions of both over a stack of points, compiled; and the branches."""
+        run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
+        return jit_quickly(jax.vmap(run)), branches
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
@@ -399,12 +412,6 @@ class Problem:
         return results[:n], results[n:]
 
     @functools.cached_property
-    def decisions(self) -> tuple[Callable[..., Any], list]:
-        """Every decision of both programs over a stack of inputs, compiled; and their places."""
-        run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
-        return jit_quickly(jax.vmap(run)), branches
-
-    @functools.cached_property
     def thresholds(self) -> list[list]:
         """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
         rng = np.random.default_rng(0)
@@ -413,7 +420,9 @@ class Problem:
         n = len(self.free)
         movable = [k for k in self.differentiated if not self.specs[self.free[k]].structured]
         movable += range(n, n + len(dys))
-        found = _thresholds.find(*self.decisions, [[*p, *dys] for p in starts], movable)
+        program, branches = self.programs
+        points = [[*p, *dys] for p in starts]
+        found = _thresholds.find(lambda *xs: program(*xs)[1], branches, points, movable)
         return [p for p in found if self.contains(p)]
 
     @functools.cached_property

@@ -20,7 +20,7 @@ from manualbp.verify._interpreter import CALLS, is_floating
 # No smaller numbers are tried but 0: products of a few of them still are numbers
 _TINY = 1e-30
 # Values of one entry along a line: many scales, both signs, and 0
-_GRID = np.unique(
+GRID = np.unique(
     np.concatenate(
         [
             [-_TINY, 0.0, _TINY],
@@ -52,14 +52,19 @@ class Branch:
 
 
 def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
-    """A function of the programs' inputs that gives every decision as one vector of booleans."""
+    """A function of the programs' inputs: the results of each, and every decision as one vector.
+
+    And the branches that decide, a list that is filled when the function is traced.
+    """
     branches: list[Branch] = []
 
     def run(*arguments: Any) -> Any:
         branches.clear()
         taken: list[Any] = []
+        found = []
         for closed in jaxprs:
             results = _watch(closed.jaxpr, closed.consts, arguments, taken, branches)
+            found.append(results)
             # where a result underflows or overflows is a place to look at, too
             for x in results:
                 if is_floating(x.dtype):
@@ -67,7 +72,7 @@ def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
                     for side in ("zero", "finite"):
                         branches.append(Branch("result", "", side, x.size))
         flat = [jnp.ravel(x) for x in taken]
-        return jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
+        return found, jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
 
     return run, branches
 
@@ -127,15 +132,13 @@ def where(eqn: Any) -> str:
     return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
 
 
-def coverage(
-    decide: Callable[..., Any], branches: Sequence[Branch], stacks: Sequence[np.ndarray]
-) -> tuple[int, Counter[str]]:
-    """How many ways the comparisons can go, and those that they go at no point of a stack."""
-    n = len(_GRID)
-    rows = [
-        np.resize(np.arange(i, min(i + n, len(stacks[0]))), n) for i in range(0, len(stacks[0]), n)
-    ]
-    went = np.concatenate([np.asarray(decide(*(x[r] for x in stacks))) for r in rows])
+def coverage(went: np.ndarray, branches: Sequence[Branch]) -> tuple[int, Counter[str]]:
+    """How many ways the comparisons can go, and those that they go at no point.
+
+    Args:
+      went: the decisions, a row a point.
+      branches: of those decisions.
+    """
     ends = np.cumsum([0, *(b.size for b in branches)])
     ways, unvisited = 0, Counter[str]()
     for k, branch in enumerate(branches):
@@ -192,7 +195,7 @@ def find(
     Those of changes not met before come first, since only the first few may be looked at.
 
     Args:
-      decide: compiled, from stacked inputs to stacked decisions.
+      decide: from stacked inputs, as many as the grid has, to stacked decisions.
       branches: of those decisions.
       points: where lines start, each a list of arrays.
       movable: the arrays whose entries are moved.
@@ -252,17 +255,17 @@ def _lines(points: list[list], movable: Sequence[int]) -> Iterator[tuple[list, i
 
 def _brackets(decide: Callable, at: Callable, lines: int) -> list[tuple[int, float, float, tuple]]:
     """Neighbouring floats between which decisions change: (line, below, above, which)."""
-    n = len(_GRID)
+    n = len(GRID)
 
     def answers(line: np.ndarray, values: np.ndarray) -> np.ndarray:
         rows = np.resize(np.arange(len(line)), n)  # as many points, so that nothing compiles twice
         return np.asarray(decide(*at(line[rows], values[rows])))[: len(line)]
 
-    grid = np.stack([answers(np.full(n, i), _GRID) for i in range(lines)])
+    grid = np.stack([answers(np.full(n, i), GRID) for i in range(lines)])
     line, step = np.nonzero((grid[:, 1:] != grid[:, :-1]).any(axis=2))
     low, high, at_low, at_high = (
-        _GRID[step],
-        _GRID[step + 1],
+        GRID[step],
+        GRID[step + 1],
         grid[line, step],
         grid[line, step + 1],
     )
