@@ -1,8 +1,13 @@
 """JAX as the tests want it; what the verifier needs it sets itself, so that it holds anywhere."""
 
+import gc
+
 import jax
 import pytest
 from hypothesis import settings
+from jax._src import compiler
+
+from manualbp.verify._problem import quick_options
 
 # A dtype that widens unasked is a bug here: tests mix no dtypes by accident, nor does the library
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -14,13 +19,39 @@ settings.register_profile("deterministic", derandomize=True, deadline=None, data
 settings.load_profile("deterministic")
 
 
+_optimized = True  # until a test begins
+
+
 def pytest_runtest_setup(item):
     """What is computed is most tests' question; XLA's passes are half of their time.
 
     Rounding, memory, operation counts and bits are asked of programs as users have them.
     """
-    quickly = item.get_closest_marker("optimized") is None
-    jax.config.update("jax_disable_most_optimizations", quickly)
+    global _optimized
+    before, _optimized = _optimized, item.get_closest_marker("optimized") is not None
+    if _optimized and not before:
+        jax.clear_caches()
+
+
+_as_usual, _QUICK = compiler.get_compile_options, list(quick_options().items())
+
+
+def _compile_options(*args, **keywords):
+    options = _as_usual(*args, **keywords)
+    if not _optimized:
+        options.env_option_overrides = [*options.env_option_overrides, *_QUICK]
+        options.executable_build_options.debug_options.xla_llvm_disable_expensive_passes = True
+    return options
+
+
+# `compiler_options` of every jax.jit, which JAX has no setting for
+compiler.get_compile_options = _compile_options
+
+
+def pytest_collection_finish(session):
+    # what is imported stays, and traced programs are many small objects that stay, too
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 _compiled: list[str] = []

@@ -508,11 +508,11 @@ class ContractBroken(Exception):
 
 def jit_quickly(function: Callable) -> Callable:
     """Compiled quickly: such a program runs a few times."""
-    return jax.jit(function, compiler_options=_quickly())
+    return jax.jit(function, compiler_options=quick_options())
 
 
 @functools.cache
-def _quickly() -> dict[str, Any]:
+def quick_options() -> dict[str, Any]:
     """Options of XLA; emitting fusions through MLIR takes longer than all else on a CPU."""
     options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
     try:
