@@ -376,6 +376,8 @@ class Comparison:
                 found.append(_flat(way[0][n:]))
                 if np.array_equal(found[-1], ours):
                     return True
+            if len(found) == 2 and _on_segment(ours, *found):  # one convention for every tie
+                return True
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
         corners = np.array(found)
@@ -467,6 +469,17 @@ class Comparison:
 def floats(array: np.ndarray) -> np.ndarray:
     """The midpoints of balls."""
     return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
+
+
+def _on_segment(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether x is a + t (b - a) for a t from 0 to 1, to float64."""
+    along = b - a
+    length = float(along @ along)
+    if not 0 < length < np.inf:
+        return False
+    t = min(max(float((x - a) @ along) / length, 0.0), 1.0)
+    size = max(np.abs(a).max(), np.abs(b).max())
+    return bool(np.abs(a + t * along - x).max() <= 1e-12 * size)
 
 
 def _flat(arrays: list) -> np.ndarray:
