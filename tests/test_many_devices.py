@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from manualbp.verify._problem import quick_options
 from tests.on_eight_devices import CHECKS
 from tests.one_of_two_processes import problem, train
 
@@ -51,8 +52,9 @@ def outputs(*processes):
 
 @pytest.fixture(scope="module")
 def eight_devices():
-    flag = "--xla_force_host_platform_device_count=8"
-    (text,) = outputs(start("on_eight_devices", XLA_FLAGS=flag))
+    options = {"xla_force_host_platform_device_count": 8, **quick_options()}
+    flags = " ".join(f"--{name}={value}".lower() for name, value in options.items())
+    (text,) = outputs(start("on_eight_devices", XLA_FLAGS=flags))
     result = json.loads(text[text.index('{"devices"') :])
     assert result["devices"] == 8
     return result["checks"]
