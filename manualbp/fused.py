@@ -73,11 +73,12 @@ def linear_softmax_cross_entropy(
     Arguments of the rule are `(h, w, b, labels)`: h of shape (..., features), w (features,
     classes), b (classes,), and labels: integers of shape (...), or soft ones of shape (...,
     classes) in the dtype of h, which get a gradient. One loss an example; the backward pass makes
-    the logits again, one product more. Half precision computes inside in float32.
+    the logits again, one product more, unless a tile holds all of them: with integer labels alone
+    their gradient is kept then. Half precision computes inside in float32.
 
     Args:
       chunk: how many classes are held at a time, which need not divide their number. None: such
-        that a tile has some million logits.
+        that a tile has a million logits at most.
       ignore: a label whose examples have loss 0 and gradient 0, such as -100; None: there is none.
       label_smoothing: epsilon in [0, 1): labels become (1 - epsilon) labels + epsilon / classes.
       z_loss: the coefficient, 0 at least, of (log sum exp)^2, which is added to each loss.
