@@ -91,7 +91,13 @@ EXCEPTIONS: dict[str, dict[str, tuple[float, str]]] = {
     "softplus": {"float32": (7.0, f"the derivative from the output: {_EXPM1}")},
     "elu": {"float32": (6.0, f"the value: {_EXPM1}")},
     "silu": {"float32": (5.0, _SLOPE)},
-    "swish": {"float32": (5.0, _SLOPE)},
+    "swish": {
+        "float32": (
+            6.0,
+            "roundings of beta z, its exponential, quotient and square meet near -0.56 (slope) and "
+            "-1.97 (value), at 3,443 of all 2^32 inputs",
+        )
+    },
     "learnable_swish": {"float32": (72.0, _BETA), "float64": (516.0, _BETA)},
 }
 
