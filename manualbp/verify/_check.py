@@ -443,23 +443,17 @@ class Judge:
         self, ours: Any, truth: Any, what: str, diagnosis: tuple, stack: list, cotangents: list
     ) -> Report | None:
         """A failure, where two programs differ at points of no special place."""
-        kept = self.problem.kept
-        if self.only_given:
-            kept = {}
-            stacks = [x[1:3] for x in (*stack, *cotangents)]
-        else:  # the same for every seed, as few are needed
-            rng = np.random.default_rng(0)
-            points = [self.problem.draw(rng, "normal") for _ in range(2)]
-            shape = self.problem.values_shape()
-            dys = [self.problem.cotangents(shape, rng, "normal") for _ in points]
-            both = ([*x, *dy] for x, dy in zip(points, dys, strict=True))
-            stacks = [np.stack(x) for x in zip(*both, strict=True)]
+        # elsewhere than at given values the same for every seed, as few are needed
+        kept = {} if self.only_given else self.problem.kept
         if what not in kept:
+            given = [x[1:3] for x in (*stack, *cotangents)]
+            stacks = given if self.only_given else self._ordinary()
             try:
-                kept[what] = [_exact.run_many(p, stacks) for p in (ours, truth)]
+                kept[what] = stacks, [_exact.run_many(p, stacks) for p in (ours, truth)]
             except (Straddles, Unsupported):
                 return None
-        for p, row in enumerate(zip(*kept[what], strict=True)):
+        stacks, results = kept[what]
+        for p, row in enumerate(zip(*results, strict=True)):
             if any(isinstance(x, Straddles) for x in row):
                 continue
             for leaf, (x, y) in enumerate(zip(*row, strict=True)):
@@ -480,6 +474,14 @@ class Judge:
                         self.evidence.append(Evidence("exact", "FAIL", text))
                         return self._report("FAIL", None, diagnosis)
         return None
+
+    def _ordinary(self) -> list[np.ndarray]:
+        """Two points of no special place, stacked: leaves, then cotangents."""
+        rng, shape = np.random.default_rng(0), self.problem.values_shape()
+        points = [self.problem.draw(rng, "normal") for _ in range(2)]
+        dys = [self.problem.cotangents(shape, rng, "normal") for _ in points]
+        both = ([*x, *dy] for x, dy in zip(points, dys, strict=True))
+        return [np.stack(x) for x in zip(*both, strict=True)]
 
     def _approximates(self, entry: "Agreed", agreed: "list[Agreed]") -> bool:
         """Whether the small difference of an entry is that of an approximation, or of a factor.

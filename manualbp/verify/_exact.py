@@ -90,7 +90,6 @@ def run(
 
 # So many points are run one by one in less time than it takes to trace a program for them all
 _FEW = 3
-_met = functools.lru_cache(256)(lambda jaxpr: itertools.count())
 
 
 def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
@@ -100,8 +99,7 @@ def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    one_by_one = n <= _FEW and next(_met(jaxpr)) == 0  # a program that comes again pays for it
-    open_ = [] if one_by_one else list(range(n))
+    open_ = list(range(n)) if n > _FEW else []
     for bits in PRECISIONS:
         if not open_:
             break

@@ -376,8 +376,8 @@ def _targets(eqn, shape, indices_shape, dtype, data, updates_shape) -> list[int 
     indices = np.frombuffer(data, dtype).reshape(indices_shape)
     found: list[int | None] = [None] * math.prod(updates_shape)
     for start in range(0, len(found), 52):  # each update is a bit of its own
-        bits = np.zeros(len(found))
-        bits[start : start + 52] = 2.0 ** np.arange(len(bits[start : start + 52]))
+        place = np.arange(len(found)) - start
+        bits = np.where((place >= 0) & (place < 52), 2.0 ** place.clip(0, 51), 0.0)
         (sums,) = _bind(eqn, [np.zeros(shape), indices, bits.reshape(updates_shape)])
         for target, total in enumerate(sums.ravel().astype(np.int64).tolist()):
             while total:
@@ -502,8 +502,8 @@ _MOST_STEPS = 10_000
 _ARRAYS: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": lambda p, *xs: np.concatenate(xs, p["dimension"]),
-    "pad": _pad,
     "expand_dims": lambda p, x: np.expand_dims(x, p["dimensions"]),
+    "pad": _pad,
     "reshape": lambda p, x: x.reshape(p["new_sizes"]),
     "rev": lambda p, x: np.flip(x, p["dimensions"]),
     "slice": _slice,
