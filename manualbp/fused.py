@@ -306,12 +306,9 @@ def _by_tiles(
         """Whether each example has one label, and nothing else counts."""
         return labels.ndim == 1 and weights is None and not smoothing and not zeta
 
-    def fwd_one_class(x, labels, layer):
-        n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
-        if whole(n, classes):
-            z = layer.columns(0, classes).logits(widen(x))
-            loss, (slope, _) = softmax_cross_entropy_with_integer_labels.fwd(z, labels)
-            return loss, slope
+    def over_tiles(x, layer, add, seen):
+        """The sums after add(sums of some examples, their logits, columns, i, r, j, c) of each."""
+        n, classes = len(x), len(layer.b)
         r, c = sizes(n, classes)
 
         def of_classes(j, c, seen):
@@ -319,79 +316,87 @@ def _by_tiles(
 
             def of_rows(i, r, seen):
                 part = jax.tree.map(lambda s: take(s, i, r), seen)
-                part = _without_own(part, own.logits(take(x, i, r)), take(labels, i, r) - j)
+                part = add(part, own.logits(take(x, i, r)), own, i, r, j, c)
                 return jax.tree.map(lambda s, own: put(s, own, i), seen, part)
 
             return over(n, r, of_rows, seen)
 
+        return over(classes, c, of_classes, seen)
+
+    def sums_of_one_class(x, labels, layer):
+        n, wide = len(x), wide_dtype(x.dtype)
+        if whole(n, len(layer.b)):
+            z = layer.columns(0, len(layer.b)).logits(widen(x))
+            loss, (slope, _) = softmax_cross_entropy_with_integer_labels.fwd(z, labels)
+            return loss, slope
+
+        def add(seen, z, own, i, r, j, c):
+            return _without_own(seen, z, take(labels, i, r) - j)
+
         start = jnp.full(n, -jnp.inf, wide), jnp.zeros(n, wide), jnp.full(n, jnp.nan, wide)
-        seen = over(classes, c, of_classes, _Others(*start))
+        seen = over_tiles(x, layer, add, _Others(*start))
         behind = minus(seen.top, seen.own)
         e_own = jnp.exp(-behind)
         loss = behind + jnp.log1p(seen.others + (e_own - 1))
         total = seen.others + e_own
         return loss, (*_finite(seen.top), 1 / total, seen.others / total)
 
-    def bwd_one_class(x, labels, layer, g, saved):
-        n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
-        if whole(n, classes):
-            dz, own = g[:, None] * saved, layer.columns(0, classes)
-            return _matmul(dz, own.w.T), _Layer(_matmul(widen(x).T, dz), jnp.sum(dz, axis=0), None)
-        r, c = sizes(n, classes)
+    def slopes_of_one_class(x, labels, layer, g, saved):
+        if whole(len(x), len(layer.b)):
+            return lambda own, rows, i, r, j, c: (g[:, None] * saved, None)
         top, scale, others = saved
         at_label, scale = -g * others, g * scale
 
-        def of_classes(j, c, carry):
-            own = layer.columns(j, c)
+        def slope(own, rows, i, r, j, c):
+            column = lambda p: take(p, i, r)[:, None]  # noqa: E731
+            (z,) = _finite(own.logits(rows))
+            dz = column(scale) * jnp.exp(z - column(top))
+            return jnp.where(_numbers(0, c) == column(labels) - j, column(at_label), dz), None
 
-            def of_rows(i, r, carry):
-                dx, (dw, db, _) = carry
-                column = lambda p: take(p, i, r)[:, None]  # noqa: E731
-                rows, at = take(x, i, r), column(labels) - j
-                (z,) = _finite(own.logits(rows))
-                dz = column(scale) * jnp.exp(z - column(top))
-                dz = jnp.where(_numbers(0, c) == at, column(at_label), dz)
-                dx = put(dx, take(dx, i, r) + _matmul(dz, own.w.T), i)
-                return dx, _Layer(dw + _matmul(rows.T, dz), db + jnp.sum(dz, axis=0), None)
+        return slope
 
-            dx, grads = carry
-            dx, part = over(n, r, of_rows, (dx, jax.tree.map(jnp.zeros_like, own)))
-            return dx, grads.put(part, j)
+    def sums(x, labels, layer):
+        n, wide = len(x), wide_dtype(x.dtype)
 
-        start = jnp.zeros(x.shape, wide), jax.tree.map(jnp.zeros_like, layer)
-        return over(classes, c, of_classes, start)
-
-    def fwd(h, w, b, labels, weights):
-        x, flat, layer = _checked(name, h, w, b, labels, weights, ignore)
-        n, classes, wide = len(x), len(layer.b), wide_dtype(x.dtype)
-        r, c = sizes(n, classes)
-        if one_class(flat, weights):
-            loss, seen = fwd_one_class(x, numbered(flat, classes), layer)
-            loss = loss if ignore is None else jnp.where(left_out(flat), 0, loss)
-            loss = loss.reshape(jnp.shape(h)[:-1]).astype(x.dtype)
-            return loss, (h, w, b, labels, weights, seen)
-
-        def of_classes(j, c, seen):
-            own = layer.columns(j, c)
-
-            def of_rows(i, r, seen):
-                a = own.weighted(shares(flat, classes, i, r, j, c).astype(wide))
-                part = jax.tree.map(lambda s: take(s, i, r), seen)
-                part = _add(part, own.logits(take(x, i, r)), a, j)
-                return jax.tree.map(lambda s, own: put(s, own, i), seen, part)
-
-            return over(n, r, of_rows, seen)
+        def add(seen, z, own, i, r, j, c):
+            a = own.weighted(shares(labels, len(layer.b), i, r, j, c).astype(wide))
+            return _add(seen, z, a, j)
 
         zeros = jnp.zeros(n, wide)
         seen = _Sums(jnp.full(n, -1, jnp.int32), zeros - jnp.inf, zeros - 1, zeros, zeros, zeros)
-        seen = over(classes, c, of_classes, seen)
+        seen = over_tiles(x, layer, add, seen)
         log_total = jnp.log1p(seen.rest)  # less z_m
         loss = seen.behind + (seen.a_top + seen.a_rest) * log_total
         if zeta:
             loss += zeta * (seen.top + log_total) * (seen.top + log_total)
+        return loss, seen._replace(behind=None)
+
+    def slopes(x, labels, layer, g, seen):
+        wide, log_total = wide_dtype(x.dtype), jnp.log1p(seen.rest)
+        pull = 2 * zeta * (seen.top + log_total) if zeta else 0
+        share = g / (1 + seen.rest)
+        at_top = share * ((seen.a_rest + pull) - seen.a_top * seen.rest)
+        elsewhere = share * (seen.a_top + seen.a_rest + pull)
+
+        def slope(own, rows, i, r, j, c):
+            column = lambda p: take(p, i, r)[:, None]  # noqa: E731
+            s = shares(labels, len(layer.b), i, r, j, c).astype(wide)
+            gap = -minus(own.logits(rows), column(seen.top))
+            dz = column(elsewhere) * jnp.exp(-gap) - column(g) * own.weighted(s)
+            dz = jnp.where(_numbers(j, c) == column(seen.at), column(at_top), dz)
+            return dz, (s, gap + column(log_total))  # log sum exp - z_j
+
+        return slope
+
+    def fwd(h, w, b, labels, weights):
+        x, flat, layer = _checked(name, h, w, b, labels, weights, ignore)
+        if one_class(flat, weights):
+            loss, seen = sums_of_one_class(x, numbered(flat, len(layer.b)), layer)
+        else:
+            loss, seen = sums(x, flat, layer)
         loss = loss if ignore is None else jnp.where(left_out(flat), 0, loss)
         loss = loss.reshape(jnp.shape(h)[:-1]).astype(x.dtype)
-        return loss, (h, w, b, labels, weights, seen._replace(behind=None))
+        return loss, (h, w, b, labels, weights, seen)
 
     def bwd(saved, dy):
         h, w, b, labels, weights, seen = saved
@@ -401,31 +406,24 @@ def _by_tiles(
         g = widen(dy).reshape(-1)
         g = g if ignore is None else jnp.where(left_out(flat), 0, g)
         if one_class(flat, weights):
-            dx, grads = bwd_one_class(x, numbered(flat, classes), layer, g, seen)
-            return dx.reshape(jnp.shape(h)).astype(x.dtype), *grads[:2], no_cotangent(labels), None
-        log_total = jnp.log1p(seen.rest)
-        pull = 2 * zeta * (seen.top + log_total) if zeta else 0
-        share = g / (1 + seen.rest)
-        at_top = share * ((seen.a_rest + pull) - seen.a_top * seen.rest)
-        elsewhere = share * (seen.a_top + seen.a_rest + pull)
+            slope = slopes_of_one_class(x, numbered(flat, classes), layer, g, seen)
+        else:
+            slope = slopes(x, flat, layer, g, seen)
 
         def of_classes(j, c, carry):
             own = layer.columns(j, c)
 
             def of_rows(i, r, carry):
                 dx, dlabels, (dw, db, dv) = carry
-                column = lambda p: take(p, i, r)[:, None]  # noqa: E731
-                s, rows = shares(flat, classes, i, r, j, c).astype(wide), take(x, i, r)
-                gap = -minus(own.logits(rows), column(seen.top))
-                dz = column(elsewhere) * jnp.exp(-gap) - column(g) * own.weighted(s)
-                dz = jnp.where(_numbers(j, c) == column(seen.at), column(at_top), dz)
+                rows, some = take(x, i, r), take(g, i, r)[:, None]
+                dz, shared = slope(own, rows, i, r, j, c)
                 dx = put(dx, take(dx, i, r) + _matmul(dz, own.w.T), i)
                 dw, db = dw + _matmul(rows.T, dz), db + jnp.sum(dz, axis=0)
-                gap += column(log_total)  # log sum exp - z_j
                 if dv is not None:
-                    dv += jnp.sum(column(g) * _cost(s, gap), axis=0)
+                    dv += jnp.sum(some * _cost(*shared), axis=0)
                 if dlabels is not None:
-                    part = ((1 - smoothing) * column(g) * own.weighted(gap)).astype(dlabels.dtype)
+                    part = (1 - smoothing) * some * own.weighted(shared[1])
+                    part = part.astype(dlabels.dtype)
                     dlabels = jax.lax.dynamic_update_slice(dlabels, part, (i, j))
                 return dx, dlabels, _Layer(dw, db, dv)
 
