@@ -44,29 +44,35 @@ def rules():
 
 
 def sweeps(rule, dtype, full, work, seed):
-    """Of the rule and of what people use today, with the same truth."""
-    found = []
-    for who, function in (("ours", rule), ("peer", peer_of(rule))):
-        # a full sweep that was made before is better than a sample
-        file = work / f"{base_name(rule)}.{dtype}.every.{who}.npz"
-        exhaustive = full or dtype != "float32" or file.exists()
-        if not exhaustive:
-            file = work / f"{base_name(rule)}.{dtype}.some.{who}.npz"
-        others = None
-        if exhaustive and dtype == "float32":
-            others = {k: v for k, v in ONE_SET.items() if k in argument_names(rule)}
-        found.append(
+    """Of the rule and of what people use today, with the same truth: a list of such pairs.
+
+    Each pair tries every float, or some; a float32 rule of several arguments gets both: some with
+    many sets of the other arguments, every one with one set.
+    """
+    peer = peer_of(rule)
+    one = {k: v for k, v in ONE_SET.items() if k in argument_names(rule)}
+
+    def pair(extent, others=None):
+        return [
             accuracy(
                 function,
                 dtype,
                 truth=rule,
                 others=others,
-                exhaustive=exhaustive,
-                checkpoint=file,
+                exhaustive=extent == "every",
+                checkpoint=work / f"{base_name(rule)}.{dtype}.{extent}.{who}.npz",
                 seed=seed,
             )
-        )
-    return found
+            for who, function in (("ours", rule), ("peer", peer))
+        ]
+
+    if dtype != "float32":
+        return [pair("every")]
+    # full sweeps that were made before are better than a sample
+    made = (work / f"{base_name(rule)}.{dtype}.every.{who}.npz" for who in ("ours", "peer"))
+    every = full or all(f.exists() for f in made)
+    some = [pair("some")] if one or not every else []
+    return some + ([pair("every", one)] if every else [])
 
 
 def slopes(sweep):
@@ -86,6 +92,16 @@ def place(part):
     return ", ".join(f"{x:.6g}" for x in part.term_at)
 
 
+def tried(sweep, rule):
+    """How many inputs, and what the other arguments were."""
+    many, each = len(sweep.others), sweep.inputs // len(sweep.others)
+    names = [name for name in argument_names(rule) if name != sweep.argument]
+    if many > 1:
+        return f"{each:,} x {many} of {', '.join(names)}"
+    given = ", ".join(f"{k} = {v:g}" for k, v in zip(names, sweep.others[0], strict=False))
+    return f"{each:,}, {given}" if given else f"{each:,}"
+
+
 def row(rule, dtype, ours, peer):
     """One line of the table."""
     value, slope = ours.parts[0], worst(ours.parts[1:])
@@ -95,6 +111,7 @@ def row(rule, dtype, ours, peer):
         "rule": rule.name,
         "dtype": dtype,
         "inputs": ours.inputs,
+        "tried": tried(ours, rule),
         "value": value.term_ulps,
         "derivative": slope.term_ulps,
         "at": place(max(value, slope, key=lambda p: p.term_ulps)),
@@ -175,17 +192,16 @@ def panel(axes, ours, peer, dtype):
 
 
 def picture(name, found):
-    """One rule: a panel for each dtype."""
+    """One rule: a panel for each sweep."""
     figure, axes = plt.subplots(len(found), 1, figsize=(9, 2.6 * len(found)), squeeze=False)
-    for ax, (dtype, (ours, peer)) in zip(axes[:, 0], found.items(), strict=True):
+    for ax, (dtype, ours, peer) in zip(axes[:, 0], found, strict=True):
         panel(ax, ours, peer, dtype)
-        tried = f"{ours.inputs // len(ours.others):,} of the 2$^{{32}}$ inputs"
-        given = f", worst of {len(ours.others)} sets of other arguments" if ours.others[0] else ""
-        ax.set_title(
-            f"{dtype}: {'every input' if ours.exhaustive else tried}{given}",
-            fontsize=10,
-            loc="left",
-        )
+        some = f"{ours.inputs // len(ours.others):,} of the 2$^{{32}}$ inputs"
+        many = len(ours.others)
+        given = f"worst of {many} sets" if many > 1 else "one set"
+        title = f"{dtype}: {'every input' if ours.exhaustive else some}"
+        title += f", {given} of other arguments" if ours.others[0] else ""
+        ax.set_title(title, fontsize=10, loc="left")
         ax.set_ylabel("largest error, ULP")
     line = "the number line, every bit pattern as wide as any other (no dot: no error)"
     axes[-1, 0].set_xlabel(f"{ours.argument}: {line}")
@@ -272,7 +288,7 @@ def markdown(rows, lines, names):
         cells = [
             f"`{r['rule']}`",
             r["dtype"],
-            f"{r['inputs']:,}",
+            r["tried"],
             f"{number(r['value'])} \\| {number(r['derivative'])}",
         ]
         cells += [r["at"], r["above 4"], r["NaN"], number(r["jax.grad"]), r["jax.grad at"]]
@@ -302,19 +318,23 @@ def main():
     rows, lines, all_found = [], [], {}
     for name in chosen:
         rule = rules()[name]
-        found = {d: sweeps(rule, d, args.full, work, args.seed) for d in dtypes}
-        all_found[name] = found
-        rows += [row(rule, d, *pair) for d, pair in found.items()]
-        for d, (ours, _) in found.items():
+        found = [
+            (d, ours, peer)
+            for d in dtypes
+            for ours, peer in sweeps(rule, d, args.full, work, args.seed)
+        ]
+        all_found[name] = {d: (ours, peer) for d, ours, peer in found}  # the last: every input
+        rows += [row(rule, *each) for each in found]
+        for d, ours, _ in found:
             lines += violations(rule, d, ours)
-        plain = {d: [short(s) for s in pair] for d, pair in found.items()}
+        plain = {d: [[short(o), short(p)] for k, o, p in found if k == d] for d in dtypes}
         keep(args.out, f"every_float_{name}", picture(rule.name, found), {"sweeps": plain})
     for d in dtypes:
         figure = overview({name: found[d] for name, found in all_found.items()}, d)
         keep(args.out, f"every_float_{d}", figure, {"rows": [r for r in rows if r["dtype"] == d]})
-    columns = ("rule", "dtype", "value", "derivative", "above 4", "NaN")
+    columns = ("rule", "dtype", "tried", "value", "derivative", "above 4", "NaN")
     columns += ("jax.grad", "jax.grad above 4", "jax.grad NaN")
-    heads = ("rule", "dtype", "value", "slope", ">4", "NaN", "jax.grad", ">4", "NaN")
+    heads = ("rule", "dtype", "inputs", "value", "slope", ">4", "NaN", "jax.grad", ">4", "NaN")
     show("largest errors in ULPs", heads, [[r[c] for c in columns] for r in rows])
     report = args.out / "results" / "every_float.md"
     report.write_text(markdown(rows, lines, [*dtypes, *chosen]))

@@ -45,3 +45,16 @@ def test_wrong_names(run, arguments, capsys):
     with pytest.raises(SystemExit):
         run(*arguments)
     assert f"got '{arguments[1]}'" in capsys.readouterr().err
+
+
+def test_several_arguments_are_tried_in_two_ways(run, monkeypatch):
+    out = run("--rules", "prelu", "--dtypes", "float16")
+    assert "65,536 x 4 of slope" in (out / "results" / "every_float.md").read_text()
+    module, asked = importlib.import_module("every_float"), []
+    monkeypatch.setattr(module, "accuracy", lambda *a, **how: asked.append(how))
+    for name, full in (("sigmoid", True), ("prelu", True), ("prelu", False)):
+        asked.clear()
+        module.sweeps(module.rules()[name], "float32", full, out, 0)
+        ours = [(how["exhaustive"], how["others"]) for how in asked[::2]]
+        one, some = (True, {"slope": (0.25,)}), (False, None)
+        assert ours == {"sigmoid": [(True, {})]}.get(name, [some, one] if full else [some])
