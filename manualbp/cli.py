@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", metavar="FILE", type=Path, help="write all findings to it")
     verify.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: CPUs)")
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="of inputs (default 0)")
+    verify.add_argument(
+        "--again", action="store_true", help="measure errors that are on record, too"
+    )
     verify.set_defaults(run=_verify)
     check = commands.add_parser(
         "check",
@@ -117,6 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name", metavar="NAME")
     show.set_defaults(run=_show)
     return parser
+
+
+def _between(dates: Sequence[str]) -> str:
+    first, last = min(dates), max(dates)
+    return f"on {first}" if first == last else f"from {first} to {last}"
 
 
 def _positive(text: str) -> int:
@@ -221,7 +229,15 @@ def _verify(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     notes = [] if arguments.names else _note_numbers()
     rows, judged = {}, []
-    done = _catalogue.verify_all(chosen, notes, jobs, _cache_folder(), arguments.seed)
+    done = _catalogue.verify_all(
+        chosen,
+        notes,
+        jobs,
+        _cache_folder(),
+        arguments.seed,
+        records=_own_folder("errors"),
+        again=arguments.again,
+    )
     for result in _progress(console, done, len(chosen) + len(notes)):
         if isinstance(result, _catalogue.Row):
             rows[result.name] = result
@@ -247,6 +263,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         "ULP: worst error of value and gradient in units in the last place < its bound | worst of "
         "jax.grad's gradient."
     )
+    since = [row.measured for row in rows.values() if row.measured]
+    if since:
+        console.print(
+            f"ULPs on record for {len(since)} of {len(chosen)}: measured {_between(since)} with "
+            "this code, on this machine; --again measures them now."
+        )
     console.print("proof: on every open branch, for small shapes; - where none was found.")
     for name in chosen:
         if rows[name].report.verdict != "PASS":
@@ -420,11 +442,16 @@ def _versions() -> dict[str, str]:
 
 
 def _cache_folder() -> str | None:
-    """Where JAX keeps compiled programs from one run to the next: a folder of the user's own."""
+    """Where JAX keeps compiled programs from one run to the next."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return os.environ["JAX_COMPILATION_CACHE_DIR"] or None
+    return _own_folder("jax")
+
+
+def _own_folder(name: str) -> str | None:
+    """A folder of the user's own, in the cache; None where there can be none."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "manualbp" / "jax"
+    folder = Path(base) / "manualbp" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

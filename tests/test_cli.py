@@ -62,7 +62,8 @@ def test_no_command_prints_help(capsys):
     assert "verify" in capsys.readouterr().out
 
 
-def test_verify_one_rule_in_plain_text_and_json(tmp_path):
+def test_verify_one_rule_in_plain_text_and_json(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = run("verify", "relu", "dense", "--jobs", "1", "--json", str(tmp_path / "out.json"))
     assert out.returncode == 0, out.stdout + out.stderr
     assert "\x1b[" not in out.stdout  # no terminal, no colours
@@ -72,6 +73,14 @@ def test_verify_one_rule_in_plain_text_and_json(tmp_path):
     assert [row["verdict"] for row in found["rules"]] == ["PASS", "PASS"]
     assert set(found["rules"][0]["ulps"]) == {"float16", "bfloat16", "float32", "float64"}
     assert found["versions"]["jax"]
+    # errors are measured once, unless asked
+    assert "--again" not in out.stdout
+    for more, told in (([], True), (["--again"], False)):
+        again = run("verify", "relu", "--jobs", "1", "--json", str(tmp_path / "more.json"), *more)
+        assert ("ULPs on record for 1 of 1: measured on " in again.stdout) == told
+        (row,) = json.loads((tmp_path / "more.json").read_text())["rules"]
+        assert row["ulps"] == found["rules"][0]["ulps"]
+        assert bool(row["ulps on record since"]) == told
 
 
 def test_json_that_cannot_be_written_is_one_line():

@@ -1,5 +1,6 @@
 """Verifying the whole catalogue: every rule of the library through every rung."""
 
+import functools
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from manualbp.verify._floats import Accuracy, sampled_accuracy
 from manualbp.verify._line_accuracy import line_accuracy
 from manualbp.verify._peers import peer_of
 from manualbp.verify._problem import subject_of
+from manualbp.verify._records import recorded
 from manualbp.verify._reference import base_name, definition_of
 from manualbp.verify._report import Report
 
@@ -37,6 +39,7 @@ class Row:
       accuracy: errors in ULPs, by dtype; empty for whole networks.
       verdict: PASS where the report passes and no error is above its bound.
       seconds: that it took.
+      measured: the date when its errors were, where they are on record; else nothing.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Row:
     accuracy: dict[str, Accuracy] = field(default_factory=dict)
     verdict: str = "PASS"
     seconds: float = 0.0
+    measured: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for json."""
@@ -52,6 +56,7 @@ class Row:
             "verdict": self.verdict,
             "seconds": round(self.seconds, 2),
             "report": self.report.to_dict(),
+            "ulps on record since": self.measured or None,
             "ulps": {
                 dtype: {"bound": bound_of(self.name, dtype)[0]}
                 | {
@@ -72,8 +77,15 @@ def names() -> tuple[str, ...]:
     return (*(rule.name for rule in manualbp.RULES), *networks())
 
 
-def verify_one(name: str, seed: int = 0) -> Row:
-    """One rule of the catalogue, by its full name, through every rung."""
+def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool = False) -> Row:
+    """One rule of the catalogue, by its full name, through every rung.
+
+    Args:
+      name: of the rule or network.
+      seed: of the inputs.
+      records: a folder of errors that were measured before; None for none.
+      again: whether to measure those, too.
+    """
     start = time.perf_counter()
     by_name = {rule.name: rule for rule in manualbp.RULES}
     if name not in by_name:
@@ -90,11 +102,13 @@ def verify_one(name: str, seed: int = 0) -> Row:
     assert definition is not None
     report = check(rule, *args, seed=seed)
     report = with_proof(report, problem_of(subject_of(rule), definition, args))
-    accuracy = _accuracy(rule, definition, seed)
+    accuracy, measured = recorded(
+        records, name, seed, lambda: _accuracy(rule, definition, seed), again
+    )
     verdict = report.verdict
     if any(a.worst > bound_of(name, dtype)[0] for dtype, a in accuracy.items()):
         verdict = "FAIL"
-    return Row(name, report, accuracy, verdict, time.perf_counter() - start)
+    return Row(name, report, accuracy, verdict, time.perf_counter() - start, measured)
 
 
 def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy]:
@@ -114,6 +128,8 @@ def verify_all(
     jobs: int,
     cache: str | None = None,
     seed: int = 0,
+    records: str | None = None,
+    again: bool = False,
 ) -> Iterator[Row | list[dict[str, Any]]]:
     """A row for each rule, and the judgements of each lecture note, as they are done.
 
@@ -123,13 +139,16 @@ def verify_all(
       jobs: processes, this one among them.
       cache: a folder for JAX's persistent compilation cache in these processes.
       seed: of the inputs.
+      records: a folder of errors that were measured before; None for none.
+      again: whether to measure those, too.
     """
     # the slow ones first, so that no process waits for one at the end
     whole = networks()
     order = sorted(chosen, key=lambda n: (n not in whole, "softmax" not in n, "entropy" not in n))
-    work: list[tuple[Callable[..., Any], str]] = [(verify_one, n) for n in order if n in whole]
+    one = functools.partial(verify_one, records=records, again=again)
+    work: list[tuple[Callable[..., Any], str]] = [(one, n) for n in order if n in whole]
     work += [(judge_note, name) for name in notes]
-    work += [(verify_one, name) for name in order if name not in whole]
+    work += [(one, name) for name in order if name not in whole]
     if jobs <= 1 or len(work) == 1:
         _use_cache(cache)
         for function, name in work:
