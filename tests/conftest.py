@@ -1,11 +1,13 @@
 """JAX as the tests want it; what the verifier needs it sets itself, so that it holds anywhere."""
 
+import functools
 import gc
 
 import jax
 import pytest
 from hypothesis import settings
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 from manualbp.verify._problem import quick_options
 
@@ -46,6 +48,14 @@ def _compile_options(*args, **keywords):
 
 # `compiler_options` of every jax.jit, which JAX has no setting for
 compiler.get_compile_options = _compile_options
+
+# A context of MLIR takes longer to make than most tests' programs to write in it
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+
+def pytest_collection_modifyitems(items):
+    # one change from optimized programs to quick ones, as each clears what was compiled
+    items.sort(key=lambda item: item.get_closest_marker("optimized") is None)
 
 
 def pytest_collection_finish(session):
