@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 from flint import Ordering, fmpq, fmpq_mat, fmpq_mpoly, fmpq_mpoly_ctx, fmpz
+from flint.utils.flint_exceptions import DomainError
 
 from manualbp.verify._interpreter import Unsupported
 
 _LARGEST = float(np.finfo(np.float64).max)
 # Pairs of terms that are multiplied or reduced, and terms that are factored, at most
 _MOST_PAIRS, _MOST_REDUCED, _MOST_FACTORED = 200_000, 3_000_000, 400
+_LONG = 1000
 _ORDERS = {"lt": (-1,), "le": (-1, 0), "gt": (1,), "ge": (0, 1), "eq": (0,), "ne": (-1, 1)}
 # f(-x) is so many times f(x)
 _SYMMETRY = {"sin": -1, "cos": 1, "erf": -1, "erf_inv": -1, "atan": -1, "asin": -1}
@@ -105,7 +107,7 @@ class Symbolic:
         size = len(symbols) + notes.room
         self._ctx = fmpq_mpoly_ctx.get([f"k{i}" for i in range(size)], Ordering.lex)
         self._unit = self._ctx.constant(1)
-        self._known: dict[str, Quotient] = {}
+        self._known: dict[tuple, list[Quotient]] = {}
         self._results: dict[tuple, Any] = {}
         self._names: list[str] = []
         self._positive: set[int] = set()
@@ -168,13 +170,19 @@ class Symbolic:
         if not den.is_constant():
             if len(num) * len(den) > _MOST_REDUCED:
                 raise TooLarge(f"a quotient of {len(num)} by {len(den)} terms")
-            common = num.gcd(den)
-            if not common.is_one():
-                num, den = num / common, den / common
+            num, den = _in_lowest_terms(num, den)
         lead = den.leading_coefficient()
         if lead != 1:
             num, den = num / lead, den / lead
-        return self._known.setdefault(f"{num}|{den}", Quotient(num, den))
+        # polynomials have no hash, and as text long ones take longer than their arithmetic
+        top = (num.monomial(0), num.leading_coefficient()) if len(num) else ()
+        key = len(num), len(den), *top
+        alike = self._known.setdefault(key, [])
+        for known in alike:
+            if known.num == num and known.den == den:
+                return known
+        alike.append(Quotient(num, den))
+        return alike[-1]
 
     def _reduced(self, p: fmpq_mpoly) -> fmpq_mpoly:
         """With the square of each root replaced."""
@@ -549,6 +557,22 @@ class Symbolic:
         root = self._function(f"sqrt({self.text(size)})", positive=True)
         self._squares[self._index(root)] = size.num
         return self.mul(power, root)
+
+
+def _in_lowest_terms(num: fmpq_mpoly, den: fmpq_mpoly) -> tuple[fmpq_mpoly, fmpq_mpoly]:
+    """Without common factors."""
+    if len(num) < _LONG:
+        common = num.gcd(den)
+        return (num, den) if common.is_one() else (num / common, den / common)
+    # the few factors of a denominator in turn take a thirtieth of the time of a long gcd
+    for factor, times in den.factor()[1]:
+        for _ in range(times):
+            try:
+                num = num / factor
+            except DomainError:
+                break
+            den = den / factor
+    return num, den
 
 
 def _nan(*xs: Number) -> bool:

@@ -208,8 +208,8 @@ def find(
     def at(which: np.ndarray, values: np.ndarray) -> list:
         """The points at these values along these lines."""
         moved = [x[which] for x in starts]
-        for i, (_, k, entries) in enumerate(lines):
-            rows = np.flatnonzero(which == i)
+        for i in np.unique(which):
+            (_, k, entries), rows = lines[i], np.flatnonzero(which == i)
             moved[k][(rows, *entries)] = values[rows].reshape(-1, *(1 for _ in entries))
         return moved
 
