@@ -100,7 +100,7 @@ def _swish_forward(saved, v, r):
     z, r, u, _, root = _swish_parts(saved, v, r)
     v = align(widen(v), z.ndim)
     return (
-        activations._swish_slope(u, *activations._half_decays(u)) * r + v * (z * root) ** 2
+        activations._swish_slope(u, *activations.decays_of(u)) * r + v * (z * root) ** 2
     ).astype(saved[1].dtype)
 
 
@@ -109,7 +109,7 @@ def _swish_backward(saved, v, r, dy, rdy):
     z, r, u, ru, root = _swish_parts(saved, v, r)
     g, rg = widen(dy), widen(rdy)
     own = (z * root) * (root * (rg * z + g * (2 * r - z * ru * jnp.tanh(0.5 * u))))
-    slope = activations._swish_slope(u, *activations._half_decays(u))
+    slope = activations._swish_slope(u, *activations.decays_of(u))
     dz, rdz = slope * g, slope * rg + activations._swish_bend(u) * ru * g
     own = sum_to(own, saved[0].shape).astype(saved[0].dtype)
     return own, dz.astype(dy.dtype), rdz.astype(dy.dtype)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from manualbp._checks import (
     Array,
@@ -317,10 +318,35 @@ def two_decays(u: Array) -> tuple[Array, Array]:
     return jnp.exp(-jnp.where(far, size - most, size)), jnp.where(far, jnp.exp(-most), 1)
 
 
-def _half_decays(u: Array) -> tuple[Array, Array]:
-    """exp(-|u|) as two equal factors, for a beta that makes u far smaller than z."""
-    h = jnp.exp(-0.5 * jnp.abs(u))
-    return h, h
+def product(a: Any, z: Array) -> tuple[Array, Array]:
+    """a z as a float, and what rounding took from it (Dekker 1971).
+
+    Half a ULP of a large exponent is many ULPs of its exponential.
+    """
+    a = jnp.asarray(a, z.dtype)
+    (a_high, a_low), (z_high, z_low) = _halves(a), _halves(z)
+    u = _times(a, z)
+    return u, ((a_high * z_high - u) + a_high * z_low + a_low * z_high) + a_low * z_low
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """x as a sum of two numbers of half its digits, whose products are exact (Veltkamp 1968)."""
+    c = x * (2.0 ** ((jnp.finfo(x.dtype).nmant + 2) // 2) + 1)
+    high = c - (c - x)
+    return high, x - high
+
+
+def decays_of(u: Array, low: Array | None = None) -> tuple[Array, Array]:
+    """exp(-|u + low|) as two factors of at most 1, as it vanishes before z exp(-|u|) does."""
+    size, info = jnp.abs(u), jnp.finfo(u.dtype)
+    far = size > math.floor(math.log(info.eps / info.tiny))  # from where e low below vanishes
+    e = jnp.exp(-jnp.where(far, 0.5 * size, size))
+    rest = jnp.where(far, e, 1)
+    if low is not None:
+        # near the ends of the range the halves of a product have lost their digits, or are NaN
+        known = jnp.abs(low) <= info.eps * size
+        e -= e * jnp.where(known, jnp.where(u < 0, -low, low), 0)
+    return e, rest
 
 
 def _swish(z: Array, u: Array, e: Array, rest: Array) -> Array:
@@ -366,10 +392,20 @@ def swish(beta: float = 1.0) -> Rule:
       ValueError: beta is no finite number.
     """
     beta = finite("swish", "beta", beta)
+
+    def scaled(z: Array) -> tuple[Array, Array, Array]:
+        """beta z and its two decays."""
+        if abs(math.frexp(beta)[0]) in (0, 0.5):  # of a power of two nothing is lost
+            return (u := _times(beta, z)), *decays_of(u)
+        u, low = product(beta, z)
+        with np.errstate(over="ignore"):
+            lost = beta - float(np.asarray(beta, z.dtype))
+        return u, *decays_of(u, low + lost * z)
+
     return elementwise(
         named("swish", beta=beta),
-        lambda z: _swish(z, u := _times(beta, z), *_half_decays(u)),
-        lambda z: _swish_slope(u := _times(beta, z), *_half_decays(u)),
+        lambda z: _swish(z, *scaled(z)),
+        lambda z: _swish_slope(*scaled(z)),
         tex=SWISH,
         source=f"{MORE} (its gradient holds for beta = 1 only); Ramachandran et al. 2017, "
         "arXiv:1710.05941",
@@ -396,23 +432,24 @@ def _learnable_swish_fwd(beta, z):
     remedy = f"one beta a layer () or a channel {z.shape[-1:]}"
     broadcasts("learnable_swish", "beta", beta, "z", z, remedy)
     x = widen(z)
-    u = _times(align(widen(beta), x.ndim), x)
-    return _swish(x, u, *_half_decays(u)).astype(z.dtype), (beta, z)
+    u, low = product(align(widen(beta), x.ndim), x)
+    return _swish(x, u, *decays_of(u, low)).astype(z.dtype), (beta, z)
 
 
 def _learnable_swish_bwd(saved, dy):
     # each computed anew: what fwd and they have in common XLA would keep, two more arrays a layer
     beta, z = jax.lax.optimization_barrier(saved)
     g = widen(dy)
-    u = _times(align(widen(beta), z.ndim), widen(z))
-    dz = g * _swish_slope(u, *_half_decays(u))
+    u, low = product(align(widen(beta), z.ndim), widen(z))
+    dz = g * _swish_slope(u, *decays_of(u, low))
 
     beta, z = jax.lax.optimization_barrier((beta, z))
     x = widen(z)
-    u = _times(align(widen(beta), x.ndim), x)
-    root = x * sigmoid_slope_root(u)  # x^2 alone overflows where sigma' has long vanished
-    # selected last: as a sum of products XLA would write the factors out
-    dbeta = jnp.where(jnp.isinf(u), 0, (g * root) * root)
+    u, low = product(align(widen(beta), x.ndim), x)
+    e, rest = decays_of(u, low)
+    # x^2 alone overflows where sigma' has long vanished; selected last: as a sum of products XLA
+    # would write the factors out
+    dbeta = jnp.where(jnp.isinf(u), 0, (g * (x * e / _squared(e * rest))) * (x * rest))
     return sum_to(dbeta, beta.shape).astype(beta.dtype), dz.astype(z.dtype)
 
 

@@ -31,11 +31,12 @@ from manualbp.verify._symbolic import Notes, Restart, Symbolic, TooLarge
 # Entries of arguments and cotangents, paths followed, and points tried to refute, at most
 _MOST_ENTRIES, _MOST_PATHS, _POINTS = 60, 128, 64
 # What to make of the length of an axis: 3 where possible, for classes; never 1, where a sum over
-# it, or an exchange of its entries, would not show
-_CUTS: tuple[Callable[[int], int], ...] = (
-    lambda n: n if n <= 3 else 2,
-    lambda n: min(n, 2),
-    lambda n: n,
+# it, or an exchange of its entries, would not show. And how many axes, the last ones, to leave out
+_CUTS: tuple[tuple[Callable[[int], int], int], ...] = (
+    (lambda n: n if n <= 3 else 2, 0),
+    (lambda n: min(n, 2), 0),
+    (lambda n: n, 0),
+    (lambda n: min(n, 2), 1),
 )
 # Characters of a remaining formula that are shown
 _SHOWN = 300
@@ -91,11 +92,11 @@ def _smaller(problem: Problem) -> Iterator[Problem]:
     """The problem with its axes cut, as far as it can be run, that with most cases first."""
     axes = {n for s in problem.specs for n in s.shape}
     tried: list[list[Spec]] = []
-    for cut in _CUTS:
+    for cut, without in _CUTS:
         specs = [
             replace(
                 s,
-                shape=tuple(map(cut, s.shape)),
+                shape=tuple(map(cut, s.shape[: len(s.shape) - without])),
                 below=cut(s.below) if s.below in axes and s.kind != "bool" else s.below,
             )
             for s in problem.specs
