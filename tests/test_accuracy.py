@@ -243,3 +243,21 @@ def test_no_function_and_no_such_dtype(monkeypatch):
     monkeypatch.setattr(_sweep, "_compiled_sum", refused)
     with pytest.raises(ValueError, match=r"of the backend cpu, got float64: it has none \(f64 is"):
         accuracy(bp.sigmoid, "float64")
+
+
+@pytest.mark.parametrize("beta", [0.7, -1.9, 3.0])
+def test_swish_keeps_its_digits_where_beta_z_is_rounded(beta):
+    z = np.linspace(-100 / abs(beta), 100 / abs(beta), 200_001).astype(np.float32)
+    y, pull = jax.vjp(bp.learnable_swish, np.full(len(z), beta, np.float32), z)
+    dbeta, dz = pull(jnp.ones_like(y))
+    fixed, pull = jax.vjp(bp.swish(beta), z)
+    got = [(np.float32(beta), y, dz, dbeta), (beta, fixed, *pull(jnp.ones_like(y)))]
+    for b, *results in got:
+        x = z.astype(np.float64)
+        u = float(b) * x
+        s, rest = 1 / (1 + np.exp(-u)), 1 / (1 + np.exp(u))
+        terms = [(x * s,), (s, s * u * rest), (x * x * s * rest,)]
+        for result, parts in zip(results, terms, strict=False):
+            largest = np.max(np.abs(parts), axis=0).astype(np.float32)
+            error = np.abs(np.asarray(result, np.float64) - sum(parts)) / np.spacing(largest)
+            assert np.max(error[np.abs(sum(parts)) > 2e-38]) < 5  # 67 without what rounding takes

@@ -5,12 +5,13 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
+from flint import Ordering, fmpq_mpoly_ctx
 
 import manualbp
 from manualbp import activations, layers, losses
 from manualbp.layers import Dense
 from manualbp.networks import mlp, with_loss
-from manualbp.verify import Spec, _proof, check
+from manualbp.verify import Spec, _proof, _symbolic, check
 from manualbp.verify._cases import CASES, KEY, real
 from manualbp.verify._problem import Problem, subject_of
 from manualbp.verify._reference import base_name, definition_of, reference
@@ -164,3 +165,21 @@ def test_a_report_of_the_full_level_carries_the_proof():
     assert report.to_dict()["proof"]["verdict"] == "PROVED"
     assert "proof     PROVED     on every open branch (4), for x0 (2,), dy (2,)" in str(report)
     assert check(manualbp.relu, Spec((2,)), level="quick").proof is None
+
+
+def test_long_quotients_are_reduced_like_short_ones(monkeypatch):
+    a, b, c = fmpq_mpoly_ctx.get(["a", "b", "c"], Ordering.lex).gens()
+    pairs = [
+        ((a + b) ** 3 * (a - c), (a + b) ** 2 * (b + c)),  # some of one factor
+        ((a + b) * (a - 2 * c), (a + b) ** 4),  # fewer than there are below
+        ((a + b) * (a + c), (a - b) * 3),  # nothing
+        ((a * b - c) ** 2 * 5, (c - a * b) * 2),  # all, of the other sign
+    ]
+    for num, den in pairs:
+        short = _symbolic._in_lowest_terms(num, den)
+        with monkeypatch.context() as patch:
+            patch.setattr(_symbolic, "_LONG", 0)
+            long = _symbolic._in_lowest_terms(num, den)
+        assert short[0] * long[1] == long[0] * short[1]
+        assert [len(x) for x in long] == [len(x) for x in short]
+        assert num * long[1] == long[0] * den
