@@ -343,8 +343,8 @@ def decays_of(u: Array, low: Array | None = None) -> tuple[Array, Array]:
     e = jnp.exp(-jnp.where(far, 0.5 * size, size))
     rest = jnp.where(far, e, 1)
     if low is not None:
-        # near the ends of the range the halves of a product are NaN, or have lost their digits
-        low, most = jnp.where(jnp.isnan(low), 0, low), info.eps * size
+        # near the ends of the range the halves of a product overflow, or have lost their digits
+        low, most = jnp.where(jnp.isfinite(low), low, 0), info.eps * size
         e -= e * jax.lax.clamp(-most, jnp.where(u < 0, -low, low), most)
     return e, rest
 

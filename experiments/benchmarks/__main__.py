@@ -22,8 +22,8 @@ import report
 
 HERE = Path(__file__).resolve().parent
 NAMES = (
-    "growth", "step", "torch_step", "deep", "per_example", "second_order", "fused", "training",
-    "sweep",
+    "growth", "step", "compiling", "torch_step", "deep", "per_example", "second_order", "fused",
+    "training", "sweep",
 )  # fmt: skip
 
 
