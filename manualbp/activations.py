@@ -318,7 +318,7 @@ def two_decays(u: Array) -> tuple[Array, Array]:
     return jnp.exp(-jnp.where(far, size - most, size)), jnp.where(far, jnp.exp(-most), 1)
 
 
-def product(a: Any, z: Array) -> tuple[Array, Array]:
+def _product(a: Any, z: Array) -> tuple[Array, Array]:
     """a z as a float, and what rounding took from it (Dekker 1971).
 
     Half a ULP of a large exponent is many ULPs of its exponential.
@@ -397,7 +397,7 @@ def swish(beta: float = 1.0) -> Rule:
         """beta z and its two decays."""
         if abs(math.frexp(beta)[0]) in (0, 0.5):  # of a power of two nothing is lost
             return (u := _times(beta, z)), *decays_of(u)
-        u, low = product(beta, z)
+        u, low = _product(beta, z)
         with np.errstate(over="ignore"):
             lost = beta - float(np.asarray(beta, z.dtype))
         return u, *decays_of(u, low + lost * z)
@@ -423,6 +423,12 @@ silu = elementwise(
 )
 
 
+def _scaled(beta: Array, x: Array) -> tuple[Array, Array, Array]:
+    """u = beta x and its two decays."""
+    u, low = _product(align(widen(beta), x.ndim), x)
+    return u, *decays_of(u, low)
+
+
 def _learnable_swish_fwd(beta, z):
     beta, z = (
         floating("learnable_swish", "beta", beta),
@@ -432,21 +438,18 @@ def _learnable_swish_fwd(beta, z):
     remedy = f"one beta a layer () or a channel {z.shape[-1:]}"
     broadcasts("learnable_swish", "beta", beta, "z", z, remedy)
     x = widen(z)
-    u, low = product(align(widen(beta), x.ndim), x)
-    return _swish(x, u, *decays_of(u, low)).astype(z.dtype), (beta, z)
+    return _swish(x, *_scaled(beta, x)).astype(z.dtype), (beta, z)
 
 
 def _learnable_swish_bwd(saved, dy):
     # each computed anew: what fwd and they have in common XLA would keep, two more arrays a layer
     beta, z = jax.lax.optimization_barrier(saved)
     g = widen(dy)
-    u, low = product(align(widen(beta), z.ndim), widen(z))
-    dz = g * _swish_slope(u, *decays_of(u, low))
+    dz = g * _swish_slope(*_scaled(beta, widen(z)))
 
     beta, z = jax.lax.optimization_barrier((beta, z))
     x = widen(z)
-    u, low = product(align(widen(beta), x.ndim), x)
-    e, rest = decays_of(u, low)
+    u, e, rest = _scaled(beta, x)
     # x^2 alone overflows where sigma' has long vanished; selected last: as a sum of products XLA
     # would write the factors out
     dbeta = jnp.where(jnp.isinf(u), 0, (g * (x * e / _squared(e * rest))) * (x * rest))

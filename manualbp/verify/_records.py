@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -73,9 +72,9 @@ def _write(file: Path, text: str) -> None:
     """All of it or nothing; where there is no room, the next run measures again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as new:
-            new.write(text)
-        os.replace(new.name, file)
+        new = file.with_name(f".{file.name}.new")
+        new.write_text(text)
+        new.replace(file)
     except OSError:
         pass
 
