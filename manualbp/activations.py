@@ -599,8 +599,9 @@ def _logsumexp_fwd(z):
 def _logsumexp_bwd(z, dy):
     wide = widen(z)
     p = _probabilities(wide)
-    # a row of -inf stays -inf whatever one of its entries does
-    empty = _largest(wide) == -jnp.inf
+    # A row of -inf stays -inf whatever one of its entries does. One with NaN has NaN for p, but may
+    # have -inf for its maximum (jaxlib 0.10.2 on CPUs, eagerly, from 1,024 entries on).
+    empty = (_largest(wide) == -jnp.inf) & ~jnp.isnan(p)
     return (jnp.where(empty, 0, widen(dy)[..., None] * p).astype(z.dtype),)
 
 

@@ -69,23 +69,43 @@ def test_results_are_those_of_the_compiled_function():
 PLACE = float(np.float16(0.7))
 
 
-@pytest.mark.parametrize(
-    ("planted", "kind"), [(1.5, ABOVE), (float("nan"), NAN), (float("inf"), INFINITE)]
-)
-def test_one_wrong_float_is_found(planted, kind):
-    wrong = elementwise(
+def wrong_at_place(planted):
+    return elementwise(
         "wrong",
         lambda z: jnp.where(z == PLACE, jnp.asarray(planted, z.dtype), z),
         jnp.ones_like,
         tex="",
         source="",
     )
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"), [(1.5, ABOVE), (float("nan"), NAN), (float("inf"), INFINITE)]
+)
+def test_one_wrong_float_is_found(planted, kind):
+    wrong = wrong_at_place(planted)
     value, _ = accuracy(wrong, "float16", truth=bp.identity).parts
     found = value.findings[kind]
     assert found.count == 1
     assert found.first == (PLACE,)
     assert found.intervals == ((PLACE, PLACE),)
     np.testing.assert_equal((found.got, found.expected), (planted, PLACE))
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"), [(1.5, ABOVE), (float("nan"), NAN), (float("inf"), INFINITE)]
+)
+def test_one_wrong_float_among_a_block_of_all_float32_is_found(planted, kind):
+    line = _ulps.line_of("float32")
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        question = _sweep.Question([wrong_at_place(planted)], line, truth=bp.identity)
+        question.samples, question.exact_points = line.width, 100
+        assert question.form_checked()[1] <= _sweep.GOOD
+        there = line.place(PLACE) // line.width
+        blocks = np.arange(there - 1, there + 3)
+        _, count = _sweep.looker(question, len(blocks))(blocks, [])
+    value = count[_ulps.FINDINGS.index(kind), 0]
+    assert value.tolist() == [0, 1, 0, 0]
 
 
 def test_other_arguments_on_a_grid():

@@ -136,3 +136,26 @@ def test_dense(shape, dtype):
     assert_close(dp.w, X.T @ G, np.abs(X.T) @ np.abs(G), dtype, "dw", many)
     assert_close(dp.b, G.sum(0), np.abs(G).sum(0), dtype, "db", many)
     assert_close(dx, G @ W.T, np.abs(G) @ np.abs(W.T), dtype, "dx", many)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("at", [0, 1250, 2499])
+def test_nan_takes_its_row_however_long_that_is(at, compiled):
+    """Also where the backend's maximum of many drops it, and is -inf if it stands last."""
+    z = np.full((2, 2500), -np.inf, np.float32)
+    z[:, 2], z[1, at] = 1, np.nan
+    labels = jnp.eye(2500, dtype=z.dtype)[jnp.asarray([2, 2])]
+
+    def found(rule, *fixed):
+        def value_and_gradient(z):
+            y, pull = jax.vjp(lambda z: rule(z, *fixed), z)
+            return y.reshape(2, -1), pull(jnp.ones_like(y))[0]
+
+        return (jax.jit(value_and_gradient) if compiled else value_and_gradient)(z)
+
+    rows = [(bp.softmax,), (bp.log_softmax,), (bp.logsumexp,), (bp.softmax_cross_entropy, labels)]
+    for rule, *fixed in rows:
+        for y in found(rule, *fixed):
+            assert np.isnan(y[1]).all(), rule.name
+            if rule is not bp.log_softmax:  # whose sum of all entries' is infinite
+                assert not np.isnan(y[0]).any(), rule.name

@@ -39,8 +39,9 @@ from manualbp.verify._ulps import (
     with_terms,
 )
 
-# Evaluated at once: what a core's cache holds, and all the memory a sweep takes
-CHUNK = 2**18
+# Evaluated at once: so many that starting programs takes no time, so few that their memory, all
+# that a sweep takes, is used again rather than mapped anew each time
+CHUNK = 2**20
 # The same away from sweeps, for which programs are compiled
 _SIZE = 2**16
 # A float64 form is the truth where exact arithmetic finds it this good, in ULPs of the dtype
@@ -659,54 +660,52 @@ def _merge_places(asked: Question, state: dict, places: np.ndarray, g: int) -> n
 
 def _sweep(asked: Question, state: dict, store: Checkpoint) -> None:
     """All blocks on all devices, with each set of the other arguments."""
-    line, devices = asked.line, jax.devices()
-    rows = max(1, min(line.blocks, CHUNK // asked.samples) // len(devices)) * len(devices)
+    line, devices = asked.line, len(jax.devices())
+    rows = max(1, min(line.blocks, CHUNK // asked.samples) // devices) * devices
     chunks = -(-line.blocks // rows)
-    share = NamedSharding(Mesh(np.asarray(devices), ("blocks",)), PartitionSpec("blocks"))
-    run = looker(asked)
+    run = looker(asked, rows)
     for step in store.steps(state, chunks * len(asked.grid)):
         g, c = divmod(step, chunks)
         blocks = np.arange(c * rows, min((c + 1) * rows, line.blocks))
-        # as many each time: a last one with fewer repeats some
-        given = jax.device_put(np.resize(blocks, rows).astype(np.uint32), share)
-        worst, count = run(given, asked.others(g))
-        _merge(
-            state,
-            blocks,
-            g,
-            np.asarray(worst)[..., : len(blocks)],
-            np.asarray(count)[..., : len(blocks)],
-            len(blocks) * asked.samples,
-        )
+        worst, count = run(blocks, asked.others(g))
+        _merge(state, blocks, g, worst, count, len(blocks) * asked.samples)
 
 
-def looker(asked: Question) -> Callable:
-    """A function of blocks and the other arguments: largest errors of each, and counts.
+def looker(asked: Question, rows: int) -> Callable:
+    """A function of up to so many blocks and the other arguments: largest errors, and counts.
 
     It is several programs: XLA would fuse the errors into their maxima, and compute them one by
-    one. An ordinary chunk needs no second look.
+    one. An ordinary block needs no second look, which takes five times as long as the first.
     """
-    limits, samples = asked.line.limits, asked.samples
-    enough = BOUNDS[asked.line.kind.name]
+    line, samples = asked.line, asked.samples
+    limits, enough = line.limits, BOUNDS[line.kind.name]
+    devices = jax.devices()
+    share = NamedSharding(Mesh(np.asarray(devices), ("blocks",)), PartitionSpec("blocks"))
+    few = max(1, rows // 16 // len(devices)) * len(devices)
+    first = np.arange(line.blocks, dtype=np.uint64) * np.uint64(line.width)
+    # they lie at both ends of the line
+    has_nan = np.isnan(line.numbers(np.stack([first, first + np.uint64(line.width - 1)]))).any(0)
 
     def error(got, truth):
         got, size = got.astype(truth.dtype), jnp.abs(truth)
         far = in_ulps(jnp.abs(got - truth), size, limits)
-        if asked.line.flushes[0]:
+        if line.flushes[0]:
             far = jnp.where((got == 0) & (size < float(limits.tiny)), 0, far)
-        return far.astype(jnp.float32)  # half as much to read again
+        far = far.astype(jnp.float32)  # half as much to read again
+        return jnp.where(jnp.isnan(far), jnp.inf, far)  # jaxlib 0.10.2's maximum may drop NaN
 
-    @jax.jit
+    @functools.partial(jax.jit, in_shardings=share)
+    def numbers(blocks):
+        return line.numbers(asked.places(blocks, jnp), jnp).reshape(-1)
+
+    @functools.partial(jax.jit, in_shardings=(share, None))
     def errors(blocks, others):
-        x = asked.line.numbers(asked.places(blocks, jnp), jnp).reshape(-1)
-        xs = asked.spread(x, others)
-        return x, list(map(error, asked.got(xs), asked.form(xs)[0]))
+        xs = asked.spread(numbers(blocks), others)
+        return list(map(error, asked.got(xs), asked.form(xs)[0]))
 
     @jax.jit
-    def largest(x, far):
-        worst = jnp.stack([e.reshape(-1, samples).max(axis=-1) for e in far])
-        # NaN is not below anything
-        return worst, jnp.all(worst <= enough) & ~jnp.any(jnp.isnan(x))
+    def largest(far):
+        return jnp.stack([e.reshape(-1, samples).max(axis=-1) for e in far])
 
     @jax.jit
     def tally(error, term, flags):
@@ -721,12 +720,19 @@ def looker(asked: Question) -> Callable:
             counts += [(total >> (20 * k)) & (2**20 - 1) for k in range(3)]
         return jnp.stack(worst), jnp.stack(counts[: len(FINDINGS)])
 
+    def repeated(blocks, size):  # as many each time
+        return np.resize(blocks, size).astype(np.uint32)
+
     def run(blocks, others):
-        x, far = errors(blocks, others)
-        worst, ordinary = largest(x, far)
-        if ordinary:
-            return np.stack([worst] * 2), np.zeros((len(FINDINGS), *worst.shape), np.int64)
-        return tally(*asked.looked_at(x, others))
+        worst = np.asarray(largest(errors(repeated(blocks, rows), others)))[:, : len(blocks)]
+        doubtful = np.flatnonzero((worst > enough).any(axis=0) | has_nan[blocks])
+        worst = np.stack([worst] * 2)
+        count = np.zeros((len(FINDINGS), *worst.shape[1:]), np.int64)
+        for at in range(0, len(doubtful), few):
+            some = doubtful[at : at + few]
+            found = tally(*asked.looked_at(numbers(repeated(blocks[some], few)), others))
+            worst[..., some], count[..., some] = (np.asarray(f)[..., : len(some)] for f in found)
+        return worst, count
 
     return run
 

@@ -125,12 +125,13 @@ def measure(xp, got, truth, low, term, limits, flushed) -> tuple:
 
 def in_ulps(far: Any, size: Any, limits: Any) -> Any:
     """An error in units in the last place of numbers of that size: the exponent read off bits."""
-    power = (size.view(np.int64) & 0x7FF0000000000000).view(np.float64)
-    power = power.clip(float(limits.tiny), 2.0 ** (limits.maxexp - 1))
+    # in order as integers, since all are positive: infinity and NaN count as the largest power
+    least, most = (np.float64(p).view(np.uint64) for p in (limits.tiny, 2.0 ** (limits.maxexp - 1)))
+    power = (size.view(np.uint64) & np.uint64(0x7FF0000000000000)).clip(least, most)
     if limits.nmant == 52:  # whose largest power has no normal inverse
-        return far / (power * float(limits.eps))
-    inverse = (0x7FE0000000000000 - power.view(np.int64)).view(np.float64)
-    return far * inverse * (1 / float(limits.eps))
+        return far / (power.view(np.float64) * float(limits.eps))
+    inverse = np.uint64((2 * 1023 + limits.nmant) << 52) - power
+    return far * inverse.view(np.float64)
 
 
 def two_floats(ball: arb) -> tuple[float, float]:
