@@ -103,7 +103,8 @@ def test_one_wrong_float_among_a_block_of_all_float32_is_found(planted, kind):
         assert question.form_checked()[1] <= _sweep.GOOD
         there = line.place(PLACE) // line.width
         blocks = np.arange(there - 1, there + 3)
-        _, count = _sweep.looker(question, len(blocks))(blocks, [])
+        look = _sweep.looker(question, len(blocks), _sweep.thorough(question, 1))
+        _, count = look(blocks, [])
     value = count[_ulps.FINDINGS.index(kind), 0]
     assert value.tolist() == [0, 1, 0, 0]
 
@@ -141,6 +142,19 @@ def test_float64_is_searched():
     assert slope.ulps > 1e15
     with pytest.raises(ValueError, match=r"exhaustive=False for float64.*2\^64"):
         accuracy(bp.sigmoid, "float64", exhaustive=True)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "sigmoid_binary_cross_entropy", "silu"])
+def test_errors_are_those_of_a_second_look_at_everything(name, monkeypatch):
+    """Outside a domain the first look is off by anything, and it has no largest terms."""
+
+    def largest():
+        parts = accuracy(getattr(bp, name), "float32").parts
+        return [(part.ulps, part.term_ulps, part.term_at) for part in parts]
+
+    found = largest()
+    monkeypatch.setattr(_sweep, "looker", lambda asked, rows, again: again)
+    assert found == largest()
 
 
 def interrupted(monkeypatch, after):

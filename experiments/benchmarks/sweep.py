@@ -18,7 +18,6 @@ and "rule's time / truth's" how much of that is the rule alone.
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from measure import finish, options, target
 
@@ -45,15 +44,11 @@ def race(rule, chunks, seed):
     if off > _sweep.GOOD:
         raise ValueError(f"{rule.name}: the float64 truth is off by {off:.3g} ULP")
     rows = _sweep.CHUNK // width
-    sweep = _sweep.looker(question, rows)
-
-    def numbers(blocks):
-        return [line.numbers(question.places(blocks, jnp), jnp).reshape(-1)]
-
+    sweep = _sweep.looker(question, rows, _sweep.thorough(question, 1))
     contenders = {
         "sweep": lambda blocks: sweep(blocks, []),
-        "truth": jax.jit(lambda blocks: question.form(numbers(blocks))[0]),
-        "rule": jax.jit(lambda blocks: question.got(numbers(blocks))),
+        "truth": jax.jit(lambda blocks: question.form([question.numbers(blocks)])[0]),
+        "rule": jax.jit(lambda blocks: question.got([question.numbers(blocks)])),
     }
 
     def timed(start):

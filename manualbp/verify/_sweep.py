@@ -290,6 +290,10 @@ class Question:
         inside = xp.where(j == 0, 0, xp.where(j == self.samples - 1, stratum - 1, inside))
         return start + j * np.uint32(stratum) + inside.astype(xp.uint32)
 
+    def numbers(self, blocks: Any) -> Any:
+        """All numbers tried in some blocks, in a program."""
+        return self.line.numbers(self.places(blocks, jnp), jnp).reshape(-1)
+
     def arguments(self, places: Any, g: int) -> list[np.ndarray]:
         """All arguments as float64, at places and with a set of the others."""
         x = self.line.wide(self.line.numbers(np.asarray(places, np.uint64)))
@@ -663,28 +667,66 @@ def _sweep(asked: Question, state: dict, store: Checkpoint) -> None:
     line, devices = asked.line, len(jax.devices())
     rows = max(1, min(line.blocks, CHUNK // asked.samples) // devices) * devices
     chunks = -(-line.blocks // rows)
-    run = looker(asked, rows)
+    few = max(1, rows // 16 // devices) * devices
+    again = thorough(asked, few)
+    run = looker(asked, rows, again)
     for step in store.steps(state, chunks * len(asked.grid)):
         g, c = divmod(step, chunks)
         blocks = np.arange(c * rows, min((c + 1) * rows, line.blocks))
         worst, count = run(blocks, asked.others(g))
         _merge(state, blocks, g, worst, count, len(blocks) * asked.samples)
+    _settle(asked, state, few, again)
 
 
-def looker(asked: Question, rows: int) -> Callable:
+def _settle(asked: Question, state: dict, few: int, again: Callable) -> None:
+    """The largest errors, where a first look has only bounded them.
+
+    It counts what lies outside the domain and at kinks, and has no largest terms.
+    """
+    line = asked.line
+    ends = line.wide(line.numbers(_ends(line)))
+    outside = (ends[1] < asked.domain[0]) | (ends[0] > asked.domain[1])  # and NaN is inside
+    state["worst"][..., outside] = 0
+    known = outside
+    for metric, part in np.ndindex(2, len(asked.names)):
+        bound = state["worst"][metric, part]
+        while True:
+            open_ = np.flatnonzero(~known & (bound > bound[known].max(initial=0.0)))
+            if not len(open_):
+                break
+            some = open_[np.argsort(-bound[open_], kind="stable")[:few]]
+            found = np.stack([again(some, asked.others(g))[0] for g in range(len(asked.grid))])
+            state["worst"][..., some] = found.max(axis=0)
+            state["grid"][..., some] = found.argmax(axis=0)
+            known[some] = True
+
+
+def _ends(line: Any) -> np.ndarray:
+    """The first and the last place of each block."""
+    first = np.arange(line.blocks, dtype=np.uint64) * np.uint64(line.width)
+    return np.stack([first, first + np.uint64(line.width - 1)])
+
+
+def _shared() -> NamedSharding:
+    """Blocks spread over all devices."""
+    return NamedSharding(Mesh(np.asarray(jax.devices()), ("blocks",)), PartitionSpec("blocks"))
+
+
+def _repeated(blocks: np.ndarray, size: int) -> np.ndarray:
+    """As many blocks each time, for which programs are compiled."""
+    return np.resize(blocks, size).astype(np.uint32)
+
+
+def looker(asked: Question, rows: int, again: Callable) -> Callable:
     """A function of up to so many blocks and the other arguments: largest errors, and counts.
 
     It is several programs: XLA would fuse the errors into their maxima, and compute them one by
-    one. An ordinary block needs no second look, which takes five times as long as the first.
+    one. An ordinary block needs no second look, by `again`, which takes five times as long. The
+    errors of one are bounds: see `_settle`.
     """
-    line, samples = asked.line, asked.samples
+    line, share = asked.line, _shared()
     limits, enough = line.limits, BOUNDS[line.kind.name]
-    devices = jax.devices()
-    share = NamedSharding(Mesh(np.asarray(devices), ("blocks",)), PartitionSpec("blocks"))
-    few = max(1, rows // 16 // len(devices)) * len(devices)
-    first = np.arange(line.blocks, dtype=np.uint64) * np.uint64(line.width)
-    # they lie at both ends of the line
-    has_nan = np.isnan(line.numbers(np.stack([first, first + np.uint64(line.width - 1)]))).any(0)
+    has_nan = np.isnan(line.numbers(_ends(line))).any(axis=0)  # they lie at both ends of the line
 
     def error(got, truth):
         got, size = got.astype(truth.dtype), jnp.abs(truth)
@@ -694,22 +736,34 @@ def looker(asked: Question, rows: int) -> Callable:
         far = far.astype(jnp.float32)  # half as much to read again
         return jnp.where(jnp.isnan(far), jnp.inf, far)  # jaxlib 0.10.2's maximum may drop NaN
 
-    @functools.partial(jax.jit, in_shardings=share)
-    def numbers(blocks):
-        return line.numbers(asked.places(blocks, jnp), jnp).reshape(-1)
-
     @functools.partial(jax.jit, in_shardings=(share, None))
     def errors(blocks, others):
-        xs = asked.spread(numbers(blocks), others)
+        xs = asked.spread(asked.numbers(blocks), others)
         return list(map(error, asked.got(xs), asked.form(xs)[0]))
 
     @jax.jit
     def largest(far):
-        return jnp.stack([e.reshape(-1, samples).max(axis=-1) for e in far])
+        return jnp.stack([e.reshape(-1, asked.samples).max(axis=-1) for e in far])
+
+    def run(blocks, others):
+        worst = np.asarray(largest(errors(_repeated(blocks, rows), others)))[:, : len(blocks)]
+        doubtful = np.flatnonzero((worst > enough).any(axis=0) | has_nan[blocks])
+        worst = np.stack([worst] * 2)
+        count = np.zeros((len(FINDINGS), *worst.shape[1:]), np.int64)
+        if len(doubtful):
+            worst[..., doubtful], count[..., doubtful] = again(blocks[doubtful], others)
+        return worst, count
+
+    return run
+
+
+def thorough(asked: Question, few: int) -> Callable:
+    """The same of any number of blocks, so many at a time, with all that is measured."""
+    samples, parts = asked.samples, len(asked.names)
+    numbers = jax.jit(asked.numbers, in_shardings=_shared())
 
     @jax.jit
     def tally(error, term, flags):
-        parts = len(asked.names)
         worst = [e.reshape(parts, -1, samples).max(axis=-1) for e in (error, term)]
         # three counts in one sum: each needs 17 bits
         wide = flags.reshape(parts, -1, samples).astype(jnp.int64)
@@ -720,19 +774,13 @@ def looker(asked: Question, rows: int) -> Callable:
             counts += [(total >> (20 * k)) & (2**20 - 1) for k in range(3)]
         return jnp.stack(worst), jnp.stack(counts[: len(FINDINGS)])
 
-    def repeated(blocks, size):  # as many each time
-        return np.resize(blocks, size).astype(np.uint32)
-
     def run(blocks, others):
-        worst = np.asarray(largest(errors(repeated(blocks, rows), others)))[:, : len(blocks)]
-        doubtful = np.flatnonzero((worst > enough).any(axis=0) | has_nan[blocks])
-        worst = np.stack([worst] * 2)
-        count = np.zeros((len(FINDINGS), *worst.shape[1:]), np.int64)
-        for at in range(0, len(doubtful), few):
-            some = doubtful[at : at + few]
-            found = tally(*asked.looked_at(numbers(repeated(blocks[some], few)), others))
-            worst[..., some], count[..., some] = (np.asarray(f)[..., : len(some)] for f in found)
-        return worst, count
+        found = []
+        for at in range(0, len(blocks), few):
+            some = blocks[at : at + few]
+            both = tally(*asked.looked_at(numbers(_repeated(some, few)), others))
+            found.append([np.asarray(f)[..., : len(some)] for f in both])
+        return tuple(np.concatenate(column, axis=-1) for column in zip(*found, strict=True))
 
     return run
 
