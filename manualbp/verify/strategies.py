@@ -71,7 +71,7 @@ def floats_of(
 
     Example:
       >>> from hypothesis import find
-      >>> find(floats_of("bfloat16"), lambda x: x > 100)
+      >>> find(floats_of("bfloat16"), lambda x: 100 < x < 200)
       101.0
     """
     dtype = _floating("floats_of", dtype)
