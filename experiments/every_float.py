@@ -2,7 +2,7 @@
 
 Each rule of the library that works entry by entry is evaluated at every float16 and bfloat16 there
 is and at four million float32 numbers spread over the whole line (--full: at all 2^32; that takes
-hours, and goes on where it was interrupted). The truth beside it is float64, itself checked in
+an hour, and goes on where it was interrupted). The truth beside it is float64, itself checked in
 exact arithmetic. What people use today (jax.nn, Optax, jax.grad of them) gets the same treatment.
 
     python experiments/every_float.py                           all rules, three dtypes
