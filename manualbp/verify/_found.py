@@ -189,19 +189,14 @@ def _tried(asked: Any, state: dict, block: int, g: int) -> np.ndarray:
 def _locate(asked: Any, state: dict, metric: int, part: int) -> tuple:
     """The largest error, the arguments there, its place and set of others."""
     worst = state["worst"][metric, part]
-    most, at = 0.0, None
-    # an ordinary block's first look counts places where nothing is measured, too
-    for block in np.argsort(-worst, kind="stable")[:64].tolist():
-        if not worst[block] > most * (1 + 1e-6):
-            break
-        g = int(state["grid"][metric, part, block])
-        places = _tried(asked, state, block, g)
-        errors = asked.judged(places, g)[2 + metric][part]
-        if errors.max() > most:
-            most, at = float(errors.max()), (int(places[errors.argmax()]), g)
-    if at is None:
+    block = int(np.argmax(worst))
+    if not worst[block] > 0:
         return 0.0, (), None, 0
-    return most, _arguments(asked, *at), *at
+    g = int(state["grid"][metric, part, block])
+    places = _tried(asked, state, block, g)
+    errors = asked.judged(places, g)[2 + metric][part]
+    at = int(places[errors.argmax()])
+    return float(errors.max()), _arguments(asked, at, g), at, g
 
 
 def _arguments(asked: Any, place: int, g: int) -> tuple:
