@@ -30,8 +30,8 @@ from rich.progress import track
 from rich.table import Table
 
 from manualbp.verify import Spec, check
-from manualbp.verify._inputs import draw
-from manualbp.verify._problem import custom_of
+from manualbp.verify.ask.domains import draw
+from manualbp.verify.ask.problem import custom_of
 
 DOMAINS = ("real", "positive", "unit")
 SHAPES = ((3,), (2, 3), (3, 3))

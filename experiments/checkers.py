@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manualbp.verify._inputs import draw, spec_of
+from manualbp.verify.ask.domains import draw, spec_of
 
 
 class Bridge:

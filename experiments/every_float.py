@@ -27,9 +27,9 @@ from common import keep, options, show
 import manualbp as bp
 from manualbp._rule import argument_names
 from manualbp.verify import accuracy
-from manualbp.verify._cases import BOUNDS, OF_VECTORS, bound_of
-from manualbp.verify._peers import peer_of
-from manualbp.verify._reference import base_name
+from manualbp.verify.ask.definitions import base_name
+from manualbp.verify.cases import BOUNDS, OF_VECTORS, bound_of
+from manualbp.verify.floats.peers import peer_of
 
 DTYPES = ("float16", "bfloat16", "float32")
 # Of the other arguments, in a full sweep: one set where many would take a day

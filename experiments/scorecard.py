@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))  # the table of wrong rules is no part of the inst
 
 import manualbp  # noqa: E402
 from manualbp.verify import check  # noqa: E402
-from manualbp.verify._catalogue import _use_cache  # noqa: E402
+from manualbp.verify.catalogue import _use_cache  # noqa: E402
 from tests.wrong_rules import KINDS, WRONG_RULES  # noqa: E402
 
 RULES = {entry.name: entry for entry in WRONG_RULES}

@@ -221,7 +221,7 @@ def _write(path: Path, option: str, text: str) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     console = _console()
-    from manualbp.verify import _catalogue
+    from manualbp.verify import catalogue as _catalogue
 
     known = _catalogue.names()
     chosen = _resolve(arguments.names, known, "rule") if arguments.names else list(known)
@@ -296,9 +296,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """One gradient of the user's own."""
-    from manualbp.verify import _waivers, check
-    from manualbp.verify._targets import arguments as parse
-    from manualbp.verify._targets import load
+    from manualbp.verify import check
+    from manualbp.verify.ask.targets import arguments as parse
+    from manualbp.verify.ask.targets import load
+    from manualbp.verify.verdict import waivers as _waivers
 
     sys.path.insert(0, os.getcwd())  # as python -m has it, for modules of the user's own
     try:
@@ -400,7 +401,7 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def _ulps(name: str, dtype: str, accuracy: Any) -> str:
-    from manualbp.verify._cases import bound_of
+    from manualbp.verify.cases import bound_of
 
     if accuracy is None:
         return "-"
@@ -411,7 +412,7 @@ def _ulps(name: str, dtype: str, accuracy: Any) -> str:
 
 def _bounds(name: str) -> str:
     """Those of a rule in each dtype, with the causes of exceptions."""
-    from manualbp.verify._cases import bound_of
+    from manualbp.verify.cases import bound_of
 
     parts = []
     for dtype in _DTYPES:
@@ -460,14 +461,14 @@ def _own_folder(name: str) -> str | None:
 
 
 def _note_numbers() -> list[str]:
-    from manualbp.verify._reference import lecture_notes
+    from manualbp.verify.ask.definitions import lecture_notes
 
     return sorted(lecture_notes().NOTES)
 
 
 def _notes(arguments: argparse.Namespace) -> int:
     console = _console()
-    from manualbp.verify._claims import judge_note
+    from manualbp.verify.claims import judge_note
 
     known = _note_numbers()
     typed = [Path(name).name.partition("_")[0] for name in arguments.names]

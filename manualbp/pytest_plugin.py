@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def _gradient_waivers(request: pytest.FixtureRequest) -> Sequence[Any]:
     """The waivers in the pyproject.toml of the root directory, or above."""
-    from manualbp.verify import _waivers
+    from manualbp.verify.verdict import waivers as _waivers
 
     try:
         return _waivers.load(request.config.rootpath)
@@ -66,7 +66,8 @@ def gradients(
     those of the call, else of the marker `gradients`, else of the option --manualbp-level. It
     returns the Report. What it found goes into --junitxml as properties of the test.
     """
-    from manualbp.verify import _waivers, check
+    from manualbp.verify import check
+    from manualbp.verify.verdict import waivers as _waivers
 
     options = {"level": request.config.getoption("--manualbp-level"), **_marked(request.node)}
 

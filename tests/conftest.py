@@ -9,7 +9,7 @@ from hypothesis import settings
 from jax._src import compiler
 from jax._src.interpreters import mlir
 
-from manualbp.verify._problem import quick_options
+from manualbp.verify.ask.problem import quick_options
 
 # A dtype that widens unasked is a bug here: tests mix no dtypes by accident, nor does the library
 jax.config.update("jax_numpy_dtype_promotion", "strict")

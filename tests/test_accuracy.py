@@ -13,7 +13,10 @@ import pytest
 
 import manualbp as bp
 from manualbp._rule import elementwise
-from manualbp.verify import _checkpoint, _sweep, _ulps, accuracy
+from manualbp.verify import accuracy
+from manualbp.verify.floats import checkpoint as _checkpoint
+from manualbp.verify.floats import sweep as _sweep
+from manualbp.verify.floats import ulps as _ulps
 
 pytestmark = pytest.mark.optimized
 NAN, INFINITE, ABOVE = "NaN, truth is not", "infinite, truth is finite", "above 4 ULP"

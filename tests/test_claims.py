@@ -2,7 +2,7 @@
 
 import pytest
 
-from manualbp.verify._claims import judge
+from manualbp.verify.claims import judge
 from reference.lecture_notes import CLAIMS, NOTES, Claim
 
 # The wrong equations that matter most, by what is wrong; none of them may ever be judged right

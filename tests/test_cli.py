@@ -100,8 +100,8 @@ def test_notes_prints_counterexample_and_correction():
 
 
 def test_the_exit_status_is_1_where_a_rule_fails(monkeypatch, capsys):
-    from manualbp.verify import _catalogue
-    from manualbp.verify._report import Evidence, Report
+    from manualbp.verify import catalogue as _catalogue
+    from manualbp.verify.evidence import Evidence, Report
 
     report = Report("relu", "FAIL", (Evidence("exact", "FAIL", "planted"),))
     row = _catalogue.Row("relu", report, {}, "FAIL", 0.0)

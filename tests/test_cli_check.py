@@ -7,7 +7,7 @@ import pytest
 
 from manualbp import cli
 from manualbp.verify import Spec
-from manualbp.verify._targets import arguments
+from manualbp.verify.ask.targets import arguments
 
 MODULE = """
 import jax, jax.numpy as jnp

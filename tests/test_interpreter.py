@@ -7,8 +7,8 @@ import pytest
 from flint import arb
 from jax import lax
 
-from manualbp.verify._arb import Arb, precision
-from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
+from manualbp.verify.numbers.balls import Arb, precision
+from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, lift
 
 X = np.array([[0.5, -1.25, 3.0], [2.0, 0.25, -0.75]])
 POSITIVE = np.abs(X) + 0.5

@@ -4,8 +4,8 @@ import pytest
 
 import manualbp
 from manualbp.verify import check
-from manualbp.verify._cases import CASES
-from manualbp.verify._reference import base_name
+from manualbp.verify.ask.definitions import base_name
+from manualbp.verify.cases import CASES
 
 SEEDS = 200
 

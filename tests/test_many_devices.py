@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from manualbp.verify._problem import quick_options
+from manualbp.verify.ask.problem import quick_options
 from tests.on_eight_devices import CHECKS
 from tests.one_of_two_processes import problem, train
 

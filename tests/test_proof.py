@@ -11,10 +11,12 @@ import manualbp
 from manualbp import activations, layers, losses
 from manualbp.layers import Dense
 from manualbp.networks import mlp, with_loss
-from manualbp.verify import Spec, _proof, _symbolic, check
-from manualbp.verify._cases import CASES, KEY, real
-from manualbp.verify._problem import Problem, subject_of
-from manualbp.verify._reference import base_name, definition_of, reference
+from manualbp.verify import Spec, check
+from manualbp.verify.ask.definitions import base_name, definition_of, reference
+from manualbp.verify.ask.problem import Problem, subject_of
+from manualbp.verify.cases import CASES, KEY, real
+from manualbp.verify.numbers import formulas as _symbolic
+from manualbp.verify.rungs import proof as _proof
 from tests.wrong_rules import WRONG_RULES, pair, slope
 
 LONG = 30.0  # on a slow machine, under load

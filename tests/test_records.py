@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from manualbp.verify import _records
-from manualbp.verify._floats import Accuracy, Error
+from manualbp.verify.floats import records as _records
+from manualbp.verify.floats.sampled import Accuracy, Error
 
 ERRORS = {
     "float32": Accuracy(Error(1.5, "-0.5"), Error(float("inf"), "0"), Error(), 65536),

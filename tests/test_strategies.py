@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import manualbp
 from manualbp import cli
 from manualbp.verify import Spec, check, strategies
-from manualbp.verify._inputs import DOMAINS, STYLES, draw
-from manualbp.verify._problem import Problem, subject_of
-from manualbp.verify._targets import arguments
+from manualbp.verify.ask.domains import DOMAINS, STYLES, draw
+from manualbp.verify.ask.problem import Problem, subject_of
+from manualbp.verify.ask.targets import arguments
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 

@@ -10,7 +10,7 @@ import pytest
 
 import manualbp
 from manualbp import cli
-from manualbp.verify._waivers import Waiver, apply, load, names_of, parse
+from manualbp.verify.verdict.waivers import Waiver, apply, load, names_of, parse
 
 DAY = datetime.date(2026, 12, 31)
 WAIVER = Waiver("m:f", "FAIL", "the kernel is new", DAY)

@@ -22,7 +22,8 @@ import numpy as np
 from measure import finish, options, target
 
 import manualbp as bp
-from manualbp.verify import _sweep, _ulps
+from manualbp.verify.floats import sweep as _sweep
+from manualbp.verify.floats import ulps as _ulps
 
 RULES = (bp.sigmoid, bp.tanh, bp.softplus, bp.silu)
 

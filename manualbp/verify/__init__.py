@@ -12,8 +12,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from manualbp.verify._check import assert_correct, check
-from manualbp.verify._inputs import Spec
-from manualbp.verify._report import Counterexample, Evidence, Proof, Report
+from manualbp.verify.ask.domains import Spec
+from manualbp.verify.evidence import Counterexample, Evidence, Proof, Report
 
 __all__ = [
     "Counterexample",
@@ -30,7 +30,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # not needed by `check`, and imported where it is
     if name == "accuracy":
-        from manualbp.verify._sweep import accuracy
+        from manualbp.verify.floats.sweep import accuracy
 
         return accuracy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,17 +11,20 @@ import numpy as np
 from flint import arb
 
 from manualbp._rule import Rule
-from manualbp.verify import _diagnosis, _differences, _exact, _thresholds
-from manualbp.verify._arb import is_nan, precision
-from manualbp.verify._contract import check_contract
-from manualbp.verify._inputs import STYLES, Spec, spec_of
-from manualbp.verify._interpreter import Straddles, Unsupported
-from manualbp.verify._problem import ContractBroken, Problem, Subject, first_line, subject_of
-from manualbp.verify._proof import prove
-from manualbp.verify._question import check_argnums, examine, with_static
-from manualbp.verify._reference import definition_of
-from manualbp.verify._report import Branches, Counterexample, Evidence, Report, reproduction
-from manualbp.verify._shrink import shrink
+from manualbp.verify.ask import thresholds as _thresholds
+from manualbp.verify.ask.definitions import definition_of
+from manualbp.verify.ask.domains import STYLES, Spec, spec_of
+from manualbp.verify.ask.problem import ContractBroken, Problem, Subject, first_line, subject_of
+from manualbp.verify.ask.question import check_argnums, examine, with_static
+from manualbp.verify.evidence import Branches, Counterexample, Evidence, Report, reproduction
+from manualbp.verify.numbers.balls import is_nan, precision
+from manualbp.verify.numbers.walk import Straddles, Unsupported
+from manualbp.verify.rungs import differences as _differences
+from manualbp.verify.rungs import exact as _exact
+from manualbp.verify.rungs.contract import check_contract
+from manualbp.verify.rungs.proof import prove
+from manualbp.verify.verdict import diagnosis as _diagnosis
+from manualbp.verify.verdict.shrink import shrink
 
 Level = Literal["quick", "standard", "full"]
 

@@ -23,10 +23,10 @@ from hypothesis.strategies import SearchStrategy
 
 from manualbp._rule import Rule
 from manualbp.verify._check import problem_of
-from manualbp.verify._inputs import Spec
-from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import Subject, _pull_back, custom_of, subject_of
-from manualbp.verify._reference import definition_of
+from manualbp.verify.ask.definitions import definition_of
+from manualbp.verify.ask.domains import Spec
+from manualbp.verify.ask.problem import Subject, _pull_back, custom_of, subject_of
+from manualbp.verify.numbers.walk import is_floating
 
 __all__ = [
     "arguments",

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify._floats import Accuracy, Error
-from manualbp.verify._sweep import GOOD, Question
-from manualbp.verify._ulps import FINDINGS, LOST, line_of
+from manualbp.verify.floats.sampled import Accuracy, Error
+from manualbp.verify.floats.sweep import GOOD, Question
+from manualbp.verify.floats.ulps import FINDINGS, LOST, line_of
 
 _PLACES = {16: 2**16, 32: 2**16, 64: 256}
 # Places of exact arithmetic, and sets of the other arguments

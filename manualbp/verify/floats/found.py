@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manualbp.verify._ulps import FINDINGS, LOST, MOST_ULPS, measure
+from manualbp.verify.floats.ulps import FINDINGS, LOST, MOST_ULPS, measure
 
 _EXACT_INTERVALS = 8
 

@@ -4,7 +4,7 @@ import importlib
 import re
 from typing import Any
 
-from manualbp.verify._inputs import DOMAINS, Spec
+from manualbp.verify.ask.domains import DOMAINS, Spec
 
 _FLOATS = {"f16", "bf16", "f32", "f64"}
 _INTEGERS = {

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify._inputs import Spec
-from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import Problem, custom_of, first_line
+from manualbp.verify.ask.domains import Spec
+from manualbp.verify.ask.problem import Problem, custom_of, first_line
+from manualbp.verify.numbers.walk import is_floating
 
 
 def with_static(rule: Any, args: tuple) -> tuple:

@@ -7,8 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manualbp.verify._interpreter import is_floating
-from manualbp.verify._problem import ContractBroken, Problem, first_line, floating_leaves, mode_of
+from manualbp.verify.ask.problem import (
+    ContractBroken,
+    Problem,
+    first_line,
+    floating_leaves,
+    mode_of,
+)
+from manualbp.verify.numbers.walk import is_floating
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 

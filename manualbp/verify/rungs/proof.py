@@ -21,12 +21,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from manualbp.verify import _exact
-from manualbp.verify._inputs import STYLES, Spec
-from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, is_floating
-from manualbp.verify._problem import ContractBroken, Problem
-from manualbp.verify._report import Proof
-from manualbp.verify._symbolic import Notes, Restart, Symbolic, TooLarge
+from manualbp.verify.ask.domains import STYLES, Spec
+from manualbp.verify.ask.problem import ContractBroken, Problem
+from manualbp.verify.evidence import Proof
+from manualbp.verify.numbers.formulas import Notes, Restart, Symbolic, TooLarge
+from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating
+from manualbp.verify.rungs import exact as _exact
 
 # Entries of arguments and cotangents, paths followed, and points tried to refute, at most
 _MOST_ENTRIES, _MOST_PATHS, _POINTS = 60, 128, 64

@@ -13,17 +13,17 @@ import jax
 
 import manualbp
 from manualbp._rule import Rule
-from manualbp.verify._cases import CASES, OF_VECTORS, bound_of, networks
 from manualbp.verify._check import check, problem_of, with_proof
-from manualbp.verify._claims import judge_note
-from manualbp.verify._contract import DTYPES
-from manualbp.verify._floats import Accuracy, sampled_accuracy
-from manualbp.verify._line_accuracy import line_accuracy
-from manualbp.verify._peers import peer_of
-from manualbp.verify._problem import subject_of
-from manualbp.verify._records import recorded
-from manualbp.verify._reference import base_name, definition_of
-from manualbp.verify._report import Report
+from manualbp.verify.ask.definitions import base_name, definition_of
+from manualbp.verify.ask.problem import subject_of
+from manualbp.verify.cases import CASES, OF_VECTORS, bound_of, networks
+from manualbp.verify.claims import judge_note
+from manualbp.verify.evidence import Report
+from manualbp.verify.floats.line_accuracy import line_accuracy
+from manualbp.verify.floats.peers import peer_of
+from manualbp.verify.floats.records import recorded
+from manualbp.verify.floats.sampled import Accuracy, sampled_accuracy
+from manualbp.verify.rungs.contract import DTYPES
 
 # For a proof
 _SECONDS_FOR_NETWORKS = 5.0

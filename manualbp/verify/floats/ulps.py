@@ -10,8 +10,8 @@ import numpy as np
 from flint import arb
 from jax.extend import core
 
-from manualbp.verify._arb import precision
-from manualbp.verify._interpreter import CALLS, is_floating
+from manualbp.verify.numbers.balls import precision
+from manualbp.verify.numbers.walk import CALLS, is_floating
 
 # What is counted beside the largest error
 FINDINGS = (

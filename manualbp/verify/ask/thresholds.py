@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from manualbp.verify._interpreter import CALLS, is_floating
+from manualbp.verify.numbers.walk import CALLS, is_floating
 
 # No smaller numbers are tried but 0: products of a few of them still are numbers
 _TINY = 1e-30

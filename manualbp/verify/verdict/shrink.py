@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from manualbp.verify import _exact
-from manualbp.verify._inputs import Spec
-from manualbp.verify._interpreter import Straddles, Unsupported
-from manualbp.verify._problem import Problem
+from manualbp.verify.ask.domains import Spec
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.numbers.walk import Straddles, Unsupported
+from manualbp.verify.rungs import exact as _exact
 
 # A failure: where it stands, and what was found there
 Failure = tuple[_exact.Comparison, int, tuple, _exact.Finding]

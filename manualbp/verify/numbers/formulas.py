@@ -23,7 +23,7 @@ import numpy as np
 from flint import Ordering, fmpq, fmpq_mat, fmpq_mpoly, fmpq_mpoly_ctx, fmpz
 from flint.utils.flint_exceptions import DomainError
 
-from manualbp.verify._interpreter import Unsupported
+from manualbp.verify.numbers.walk import Unsupported
 
 _LARGEST = float(np.finfo(np.float64).max)
 # Pairs of terms that are multiplied or reduced, and terms that are factored, at most

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp._rule import wide_dtype
-from manualbp.verify import _exact
-from manualbp.verify._interpreter import Straddles, is_floating
-from manualbp.verify._problem import Problem, mode_of
-from manualbp.verify._ulps import in_ulps, two_floats, with_terms
+from manualbp.verify.ask.problem import Problem, mode_of
+from manualbp.verify.floats.ulps import in_ulps, two_floats, with_terms
+from manualbp.verify.numbers.walk import Straddles, is_floating
+from manualbp.verify.rungs import exact as _exact
 
 
 @dataclass(frozen=True)

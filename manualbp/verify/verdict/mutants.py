@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from manualbp.verify._arb import Arb, precision
-from manualbp.verify._exact import floats
-from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, lift
-from manualbp.verify._thresholds import where
+from manualbp.verify.ask.thresholds import where
+from manualbp.verify.numbers.balls import Arb, precision
+from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, lift
+from manualbp.verify.rungs.exact import floats
 
 # Runs of the changed program, at most
 _TRIES = 200

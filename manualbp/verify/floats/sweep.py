@@ -19,16 +19,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import manualbp
 from manualbp._checks import brief
 from manualbp._rule import Rule
-from manualbp.verify import _exact
-from manualbp.verify._cases import BOUNDS, CASES
 from manualbp.verify._check import problem_of
-from manualbp.verify._checkpoint import Checkpoint
-from manualbp.verify._found import Sweep, sweep_of
-from manualbp.verify._inputs import Spec
-from manualbp.verify._interpreter import Straddles, Unsupported
-from manualbp.verify._problem import Subject, _pull_back, jit_quickly, subject_of
-from manualbp.verify._reference import base_name, definition_of
-from manualbp.verify._ulps import (
+from manualbp.verify.ask.definitions import base_name, definition_of
+from manualbp.verify.ask.domains import Spec
+from manualbp.verify.ask.problem import Subject, _pull_back, jit_quickly, subject_of
+from manualbp.verify.cases import BOUNDS, CASES
+from manualbp.verify.floats.checkpoint import Checkpoint
+from manualbp.verify.floats.found import Sweep, sweep_of
+from manualbp.verify.floats.ulps import (
     FINDINGS,
     LOST,
     depends,
@@ -38,6 +36,8 @@ from manualbp.verify._ulps import (
     two_floats,
     with_terms,
 )
+from manualbp.verify.numbers.walk import Straddles, Unsupported
+from manualbp.verify.rungs import exact as _exact
 
 # Evaluated at once: so many that starting programs takes no time, so few that their memory, all
 # that a sweep takes, is used again rather than mapped anew each time

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from manualbp.verify import _exact
-from manualbp.verify._reference import lecture_notes
+from manualbp.verify.ask.definitions import lecture_notes
+from manualbp.verify.rungs import exact as _exact
 
 # Both sides are evaluated in balls; what is left is the rounding of numbers such as 0.1 to
 # float64, relative to the result and, for results that should be 0, to terms of order one.

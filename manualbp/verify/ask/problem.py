@@ -12,8 +12,9 @@ from jax.extend import core
 
 import manualbp
 from manualbp._rule import Rule
-from manualbp.verify import _inputs, _thresholds
-from manualbp.verify._interpreter import is_floating
+from manualbp.verify.ask import domains as _inputs
+from manualbp.verify.ask import thresholds as _thresholds
+from manualbp.verify.numbers.walk import is_floating
 
 # Points at which lines in search of thresholds start
 _BASES = 6

@@ -9,7 +9,7 @@ from typing import Any
 import flint
 from flint import arb
 
-from manualbp.verify._interpreter import Straddles, Unsupported
+from manualbp.verify.numbers.walk import Straddles, Unsupported
 
 # A float64 constant of more than 30 significant bits (0.1, a third, log 2) stands for the real
 # number it was rounded from; one of fewer (0.5, 3, 1e6) for itself.

@@ -10,8 +10,8 @@ from manualbp import activations, layers, losses
 from manualbp._rule import Rule
 from manualbp.layers import Dense
 from manualbp.networks import mlp, with_loss
-from manualbp.verify._inputs import Spec
-from manualbp.verify._reference import base_name, definition_of, reference
+from manualbp.verify.ask.definitions import base_name, definition_of, reference
+from manualbp.verify.ask.domains import Spec
 
 
 def real(*shape: int) -> Spec:

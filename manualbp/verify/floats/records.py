@@ -20,8 +20,8 @@ from typing import Any
 import jax
 
 import manualbp
-from manualbp.verify._floats import Accuracy, Error
-from manualbp.verify._reference import reference
+from manualbp.verify.ask.definitions import reference
+from manualbp.verify.floats.sampled import Accuracy, Error
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "python-flint")
 

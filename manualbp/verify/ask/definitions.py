@@ -23,7 +23,7 @@ def reference() -> ModuleType:
     Raises:
       ModuleNotFoundError: neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     for name, folder in (
         ("manualbp.reference", package / "reference"),
         ("reference", package.parent / "reference"),

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from manualbp.verify import _jacobians, _mutants
-from manualbp.verify._exact import TOGETHER, floats
-from manualbp.verify._inputs import STYLES
-from manualbp.verify._problem import ContractBroken, Problem
+from manualbp.verify.ask.domains import STYLES
+from manualbp.verify.ask.problem import ContractBroken, Problem
+from manualbp.verify.rungs.exact import TOGETHER, floats
+from manualbp.verify.verdict import jacobians as _jacobians
+from manualbp.verify.verdict import mutants as _mutants
 
 _OF_CONTRACT = {
     "structure": "one cotangent an argument, in the argument's own tree, is missing or too many",

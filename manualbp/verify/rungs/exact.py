@@ -11,9 +11,9 @@ import numpy as np
 from flint import arb
 from jax.extend import core
 
-from manualbp.verify._arb import Arb, is_nan, precision
-from manualbp.verify._interpreter import Straddles, Unsupported, evaluate, is_floating, lift
-from manualbp.verify._problem import Problem
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.numbers.balls import Arb, is_nan, precision
+from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating, lift
 
 # Bits at which a comparison is tried before it is left undecided
 PRECISIONS = (256, 1024, 4096)

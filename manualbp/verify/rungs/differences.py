@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from manualbp.verify._exact import Finding
-from manualbp.verify._problem import Problem
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.rungs.exact import Finding
 
 # Steps are the size of the entry times these; each is half of the one before
 _LEVELS = 9

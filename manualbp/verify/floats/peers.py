@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from manualbp._rule import Rule
-from manualbp.verify._reference import base_name, definition_of
+from manualbp.verify.ask.definitions import base_name, definition_of
 
 
 def peer_of(rule: Rule) -> Callable[..., Any] | None:

@@ -1,0 +1,1 @@
+"""The question: what is judged, on which arguments, where."""

@@ -1,0 +1,1 @@
+"""Every float: errors in units in the last place."""

@@ -1,0 +1,1 @@
+"""Programs in other numbers: one walk, its primitives, balls and formulas."""

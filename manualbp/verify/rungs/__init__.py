@@ -1,0 +1,1 @@
+"""The rungs: each turns a question and points into findings."""
