@@ -1,51 +1,49 @@
 """check: a rule and a definition go in, a verdict with evidence comes out."""
 
 import functools
+import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
-from flint import arb
 
 from manualbp._rule import Rule
-from manualbp.verify.ask import thresholds as _thresholds
+from manualbp.verify.ask import thresholds
 from manualbp.verify.ask.definitions import definition_of
-from manualbp.verify.ask.domains import STYLES, Spec, spec_of
-from manualbp.verify.ask.problem import ContractBroken, Problem, Subject, first_line, subject_of
+from manualbp.verify.ask.domains import Spec, spec_of
+from manualbp.verify.ask.problem import Problem, first_line
 from manualbp.verify.ask.question import check_argnums, examine, with_static
-from manualbp.verify.evidence import Branches, Counterexample, Evidence, Report, reproduction
-from manualbp.verify.numbers.balls import is_nan, precision
+from manualbp.verify.ask.sampling import EFFORT, Level, Points, points_for, spread
+from manualbp.verify.ask.subject import ContractBroken, Subject, subject_of
+from manualbp.verify.evidence import (
+    Branches,
+    Counterexample,
+    Entry,
+    Evidence,
+    Finding,
+    FloatFinding,
+    Report,
+)
+from manualbp.verify.numbers import wide
 from manualbp.verify.numbers.walk import Straddles, Unsupported
-from manualbp.verify.rungs import differences as _differences
-from manualbp.verify.rungs import exact as _exact
-from manualbp.verify.rungs.contract import check_contract
+from manualbp.verify.rungs import contract, differences, exact
+from manualbp.verify.rungs import floats as float_rung
+from manualbp.verify.rungs import higher as higher_rung
 from manualbp.verify.rungs.proof import prove
-from manualbp.verify.verdict import diagnosis as _diagnosis
+from manualbp.verify.verdict import diagnosis
+from manualbp.verify.verdict.decide import decide, power
+from manualbp.verify.verdict.report import reproduction
 from manualbp.verify.verdict.shrink import shrink
 
-Level = Literal["quick", "standard", "full"]
-
-# points compared with autodiff, in one compiled call; points where the two disagree that exact
-# arithmetic decides; points that it decides whatever autodiff says
-_EFFORT: dict[str, tuple[int, int, int]] = {
-    "quick": (64, 8, 2),
-    "standard": (512, 24, 8),
-    "full": (4096, 96, 32),
-}
-# Points on and beside thresholds, at most
-THRESHOLDS = 24
-_EVEN = ("round", "normal")
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
-# Coefficients of an approximation to float64 accuracy are off by this at most
-_COEFFICIENTS = 1e-12
-# Entries among which an error is planted
-_PLANTED = 64
-# Digits that float64 may lose where the problem itself is well conditioned.
-_LOST = 1e-10
+# Numbers that exact arithmetic makes in a run, and at one point, at most
+_BUDGET, _MOST = 1.6e7, 4e6
+# Points whose floats alone look wrong, for exact arithmetic
+_FLOAT_SUSPECTS = 8
 
 
 def check(
@@ -56,7 +54,8 @@ def check(
     explore: bool = True,
     level: Level = "standard",
     seed: int = 0,
-    intended: str | None = None,
+    intended: str | Callable | tuple[str, Callable] | None = None,
+    strict: bool = False,
 ) -> Report:
     """Judge a hand-derived gradient against a definition.
 
@@ -71,7 +70,10 @@ def check(
         shapes, if it may explore.
       seed: of the inputs; the same seed gives the same report.
       intended: the reason why the rule is meant not to be the gradient (a straight-through
-        estimator, say); then it passes if it is not, and fails if it is.
+        estimator, say); then it passes if only its gradient is another's, and fails if it is the
+        gradient. Or what it is meant to be, `intended(*args, dy) -> cotangents`, alone or behind
+        the reason: then it is held to that.
+      strict: fail where float results lose digits at all that the problem does not lose.
 
     Returns:
       A Report: verdict "PASS", "FAIL" or "UNDECIDED", evidence, counterexample, diagnosis.
@@ -91,29 +93,40 @@ def check(
         raise ValueError(
             f"check: expected the arguments of {subject.name}, got none: pass arrays or Spec((3,))"
         )
-    if level not in _EFFORT:
+    if level not in EFFORT:
         raise ValueError(f"check: expected level 'quick', 'standard' or 'full', got {level!r}")
     numbers = (argnums,) if isinstance(argnums, int) else argnums
     check_argnums(numbers, len(args))
     args = with_static(rule, args)
-    # promotion as JAX has it by default: 64-bit mode is ours, and makes jnp.arange int64
+    reason, pull = _intention(intended)
+    ambient = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    # promotion as JAX has it by default; 64-bit mode is ours where numbers are, and a program has
+    # it where it was asked for
     with (
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("standard"),
         np.errstate(all="ignore"),
     ):
-        problem = problem_of(subject, definition, args, numbers)
-        judge = Judge(problem, args, explore, level, seed)
-        if "question" not in problem.kept:
-            problem.kept["question"] = examine(problem, rule)
-        reason = problem.kept["question"]
+        problem = problem_of(subject, definition, args, numbers, ambient, pull)
+        unclear = examine(problem, rule)
+        if unclear:
+            run = _Run(problem, seed, strict)
+            run.saw("contract", "UNDECIDED", unclear)
+            return run.report("UNDECIDED")
         try:
-            report = judge.undecided(reason) if reason else judge.judge()
+            points = points_for(problem, args, explore, level, seed)
+            report = judge(problem, points, strict, intended is not None)
+        except ContractBroken as broken:
+            run = _Run(problem, seed, strict)
+            run.saw("contract", "FAIL", str(broken))
+            report = run.report("FAIL", None, diagnosis.of_contract(broken))
         except jax.errors.JaxRuntimeError as error:  # of the compiler or a device, not of a rule
-            report = judge.undecided(f"JAX raises: {first_line(error)}")
-    if level == "full" and explore:
+            run = _Run(problem, seed, strict)
+            run.saw("contract", "UNDECIDED", f"JAX raises: {first_line(error)}")
+            report = run.report("UNDECIDED")
+    if level == "full" and explore and intended is None:
         report = with_proof(report, problem)
-    return report if intended is None else _as_intended(report, intended)
+    return report if intended is None or pull is not None else _as_intended(report, reason)
 
 
 def with_proof(report: Report, problem: Problem, seconds: float = 2.0) -> Report:
@@ -124,17 +137,42 @@ def with_proof(report: Report, problem: Problem, seconds: float = 2.0) -> Report
 
 
 def problem_of(
-    subject: Subject, definition: Callable, args: tuple, argnums: Sequence[int] | None = None
+    subject: Subject,
+    definition: Callable,
+    args: tuple,
+    argnums: Sequence[int] | None = None,
+    wide_mode: bool = False,
+    intended: Callable | None = None,
 ) -> Problem:
     """The problem, kept from one run to the next where only values differ: compiled once."""
     leaves, tree = jax.tree.flatten(args, is_leaf=lambda x: x is None)
     specs = tuple(Spec((), "none") if x is None else spec_of(x) for x in leaves)
-    return _problem(subject, definition, tree, specs, None if argnums is None else tuple(argnums))
+    names = _argument_names(subject, definition, len(args))
+    given = (subject, definition, tree, specs, None if argnums is None else tuple(argnums), names,
+             wide_mode, intended)  # fmt: skip
+    try:
+        return _problem(*given)
+    except TypeError:  # a static argument that has no hash
+        return _problem.__wrapped__(*given)
 
 
 @functools.lru_cache(maxsize=512)
-def _problem(subject, definition, tree, specs, argnums):
-    return Problem(subject, definition, tree.unflatten(specs), argnums)
+def _problem(subject, definition, tree, specs, argnums, names, wide_mode, intended):
+    args = tree.unflatten(specs)
+    return Problem(subject, definition, args, argnums, names, wide_mode, intended)
+
+
+def _argument_names(subject: Subject, definition: Callable, n: int) -> tuple[str, ...]:
+    """The names of the arguments, as in the signature."""
+    for function in (subject.definition, definition, subject.forward):
+        try:
+            found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        names = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if len(names) >= n:
+            return tuple(names[:n])
+    return ()
 
 
 def assert_correct(rule: Any, *args: Any, **options: Any) -> None:
@@ -180,446 +218,73 @@ def _definition(rule: Any, subject: Subject, given: Callable | None) -> Callable
     return given
 
 
+def _intention(intended: Any) -> tuple[str, Callable | None]:
+    """The reason, and the derivative that is meant, of what was given as intended."""
+    if intended is None or isinstance(intended, str):
+        return intended or "", None
+    reason, pull = intended if isinstance(intended, tuple) and len(intended) == 2 else ("", intended)
+    if not callable(pull) or not isinstance(reason, str):
+        raise TypeError(
+            "check: expected intended as a reason, a function (*args, dy) -> cotangents or both, "
+            f"got {intended!r}"
+        )
+    return reason, pull
+
+
+# What an intention explains: the gradient itself, and nothing beside it
+_GRADIENT_SHAPED = ("exact", "differences")
+
+
 def _as_intended(report: Report, reason: str) -> Report:
-    failed = report.verdict == "FAIL"
+    """The verdict on a rule that is meant not to be the gradient, for a reason."""
     note = f"intended not to be the gradient: {reason}"
-    if not failed:
+    last = report.evidence[-1]
+    example = report.counterexample
+    explained = (
+        report.verdict == "FAIL"
+        and last.rung in _GRADIENT_SHAPED
+        and example is not None
+        and example.argument != "value"
+        and not np.any(~np.isfinite(np.asarray(example.got)))
+    )
+    if report.verdict == "PASS":
         note += "; but nothing that differs from the gradient was found"
-    verdict: Any = "PASS" if failed else "FAIL"
+    elif report.verdict == "FAIL" and not explained:
+        note += "; but what is wrong is not that"
+    verdict: Any = {"PASS": "FAIL", "FAIL": "PASS" if explained else "FAIL"}.get(
+        report.verdict, report.verdict
+    )
     return replace(report, verdict=verdict, notes=(*report.notes, note))
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """An entry on which the two float64 programs do not agree."""
+class _Run:
+    """What one question has shown so far; the report is made of it."""
 
-    point: int
-    leaf: int  # -1 - k for the k-th leaf of the value
-    index: tuple
-    got: float
-    floats_expected: float
-
-
-class Judge:
-    """One run: contract, then autodiff, then exact arithmetic where they differ and elsewhere."""
-
-    def __init__(self, problem: Problem, args: tuple, explore: bool, level: Level, seed: int):
-        self.problem, self.seed = problem, seed
-        self.explore = explore
-        self.points, self.decide, self.always = _EFFORT[level]
-        self.given = problem.given_leaves(args)
-        self.only_given = self.given is not None and not explore
-        if self.only_given:
-            self.points = 8  # cotangents
-        self.at_thresholds = range(0)
+    def __init__(self, problem: Problem, seed: int, strict: bool):
+        self.problem, self.seed, self.strict = problem, seed, strict
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
         self.decided: Counter[str] = Counter()
         self.branches: Branches | None = None
         self.power: float | None = None
+        self.grade = ""
 
-    def undecided(self, reason: str) -> Report:
-        """A report for a question that has no answer."""
-        self.evidence.append(Evidence("contract", "UNDECIDED", reason))
-        return self._report("UNDECIDED")
+    def saw(self, rung: str, verdict: Any, text: str, compared: int = 0) -> None:
+        self.evidence.append(Evidence(rung, verdict, text, compared))
 
-    def judge(self) -> Report:
-        try:
-            compared = check_contract(self.problem, self.seed)
-        except ContractBroken as broken:
-            self.evidence.append(Evidence("contract", "FAIL", str(broken)))
-            return self._report("FAIL", diagnosis=_diagnosis.of_contract(broken))
-        self.evidence.append(Evidence("contract", "PASS", f"{compared} conditions hold", compared))
-        stack, cotangents = self._inputs()
-        ours, truth, went = self.problem.run(stack, cotangents)
-        self.sample = _diagnosis.Sample(self.problem, stack, cotangents, ours, truth, self.points)
-        compared, suspects = self._triage(ours, truth)
-        self.agreeing = compared - len(suspects)
-        self.evidence.append(
-            Evidence(
-                "autodiff",
-                "PASS" if not suspects else "UNDECIDED",
-                f"{compared:,} numbers compared, {len(suspects):,} left to exact arithmetic",
-                compared,
-            )
-        )
-        if stack and cotangents:
-            ways, unvisited = _thresholds.coverage(went, self.problem.programs[1])
-            texts = tuple(f"{text}{f' ({n} times)' * (n > 1)}" for text, n in unvisited.items())
-            taken = ways - unvisited.total()
-            self.branches = Branches(ways, taken, texts) if ways else None
-        return self._adjudicate(stack, cotangents, ours, truth, suspects)
-
-    def _inputs(self) -> tuple[list, list]:
-        """A stack of points: leaves and cotangents with a leading axis."""
-        rng = np.random.default_rng(self.seed)
-        n = self.points
-        cotangents = self.problem.cotangents_styles(self.problem.values_shape(), rng, n)
-        if self.only_given:
-            return [np.stack([x] * n) for x in self.given or ()], cotangents
-        stack = self.problem.draw_styles(rng, n)
-        if self.given is not None:
-            for x, first in zip(stack, self.given, strict=True):
-                x[0] = first
-        thresholds = self.problem.thresholds[:THRESHOLDS]
-        self.at_thresholds = range(n, n + len(thresholds))
-        together = [
-            np.concatenate([x, *(p[k][None] for p in thresholds)])
-            for k, x in enumerate([*stack, *cotangents])
-        ]
-        return together[: len(stack)], together[len(stack) :]
-
-    def _triage(self, ours: Any, truth: Any) -> tuple[int, list[Suspect]]:
-        """Entries on which the float64 programs differ, the simplest points first."""
-        suspects, compared = [], 0
-        groups = [(-1 - k, a, b) for k, (a, b) in enumerate(zip(ours[0], truth[0], strict=True))]
-        groups += [(k, a, b) for k, (a, b) in enumerate(zip(ours[1], truth[1], strict=True))]
-        for leaf, got, expected in groups:
-            compared += got.size
-            with np.errstate(all="ignore"):
-                close = np.abs(got - expected) <= _TRIAGE * np.abs(expected)
-            # what is not finite is looked at, also where the definition overflows too
-            differ = ~(close | (got == expected)) | ~np.isfinite(got)
-            for where in np.argwhere(differ):
-                point, *index = map(int, where)
-                at = tuple(map(int, where))
-                suspects.append(
-                    Suspect(point, leaf, tuple(index), float(got[at]), float(expected[at]))
-                )
-        suspects.sort(key=lambda s: (s.point % len(STYLES), s.point, s.leaf))
-        return compared, suspects
-
-    def _adjudicate(
-        self, stack: list, cotangents: list, ours: Any, truth: Any, suspects: list
-    ) -> Report:
-        """Decide suspects first, then a few points whatever autodiff said."""
-        undecided: list[str] = []
-        by_point: dict[int, list[Suspect]] = {}
-        for s in suspects:
-            by_point.setdefault(s.point, []).append(s)
-        drawn = range(self.points if cotangents else 0)
-        chosen = list(_spread([p for p in by_point if p in drawn], self.decide))
-        chosen += _spread([p for p in drawn if p not in by_point], self.always)
-        agreed: list[Agreed] = []
-        wrong_floats: list[tuple[Suspect, _exact.Finding, _exact.Comparison]] = []
-        points = {p: [x[p] for x in (*stack, *cotangents)] for p in chosen}
-        points = {p: x for p, x in points.items() if all(np.all(np.isfinite(y)) for y in x)}
-        try:
-            comparisons = dict(
-                zip(points, _exact.compare_many(self.problem, list(points.values())), strict=True)
-            )
-            if not self.only_given:
-                comparisons |= dict(zip(self.at_thresholds, self._at_thresholds(), strict=True))
-        except Unsupported as primitive:
-            return self._by_differences(stack, cotangents, ours, truth, str(primitive))
-        for p, comparison in comparisons.items():
-            if isinstance(comparison, Straddles):
-                undecided.append(str(comparison))
-                continue
-            for leaf, index, finding in comparison.findings:
-                self.decided[finding.truth] += 1
-                if finding.verdict == "wrong":
-                    return self._failed(comparison, leaf, index, finding)
-                if finding.verdict == "right":
-                    agreed.append((comparison, leaf, index, finding))
-                    got = ours[leaf >= 0][leaf if leaf >= 0 else -1 - leaf][(p, *index)]
-                    s = Suspect(p, leaf, index, float(got), float("nan"))
-                    if not wrong_floats and self._lost(comparison, s, finding):
-                        wrong_floats.append((s, finding, comparison))
-                if finding.verdict == "undecided":
-                    self.decided["skipped"] += 1
-            for s in by_point.get(p, ()):
-                finding = comparison.entry(s.leaf, s.index)
-                if finding.verdict == "kink":
-                    self._note("at a kink the rule's value lies between the one-sided derivatives")
-                elif finding.verdict == "right" and not _close(
-                    s.floats_expected, float(_mid(finding.expected))
-                ):
-                    self._note(
-                        "autodiff of the definition is wrong here in float64, the rule is right"
-                    )
-        rough = _rough(agreed)
-        if rough is not None and not self._approximates(rough, agreed):
-            return self._failed(*rough)
-        if wrong_floats:
-            return self._failed_floats(*wrong_floats[0])
-        for look in (self._forward, self._second):
-            failed = look(stack, cotangents)
-            if failed is not None:
-                return failed
-        self._note_digits(agreed)
-        decided = sum(n for truth, n in self.decided.items() if truth != "skipped")
-        decided -= self.decided["skipped"]
-        if decided <= 0 and undecided:
-            self.evidence.append(Evidence("exact", "UNDECIDED", undecided[0]))
-            return self._report("UNDECIDED")
-        if decided <= 0 and self.agreeing == 0:
-            why = "no number was compared"
-            if self.decided["skipped"]:
-                why += ": the definition is undefined, NaN or infinite, wherever it was looked at"
-            self.evidence.append(Evidence("exact", "UNDECIDED", why))
-            return self._report("UNDECIDED")
-        text = f"{decided:,} numbers decided in balls of 256 bits and more"
-        if undecided:
-            text += f"; {len(undecided)} points undecided ({undecided[0]})"
-        self.evidence.append(Evidence("exact", "PASS", text, decided))
-        self.power = _power(agreed)
-        return self._report("PASS")
-
-    def _at_thresholds(self) -> list:
-        """Comparisons where programs branch: the same points for every seed, kept."""
-        kept = self.problem.kept
-        if "thresholds" not in kept:
-            kept["thresholds"] = _exact.compare_many(
-                self.problem, self.problem.thresholds[: len(self.at_thresholds)]
-            )
-        return kept["thresholds"]
-
-    def _by_differences(
-        self,
-        stack: list,
-        cotangents: list,
-        ours: Any,
-        truth: Any,
-        primitive: str,
-    ) -> Report:
-        """Where a primitive has no exact form: float64 differences of the definition decide."""
-        undecided = 0
-        # steps fit entries of about one size; across many scales an estimate means nothing
-        for p in [
-            p
-            for p in range(min(self.points, _count(cotangents)))
-            if p == 0 or STYLES[p % len(STYLES)] in _EVEN
-        ]:
-            if self.decided["float64 differences"] > 500:
-                break
-            point = [x[p] for x in (*stack, *cotangents)]
-            if not all(np.all(np.isfinite(x)) for x in point):
-                continue
-            pulled, autodiff = ([x[p] for x in results[1]] for results in (ours, truth))
-            for leaf, estimate, findings in _differences.decide(
-                self.problem, point, pulled, autodiff
-            ):
-                for index, finding in findings.items():
-                    if finding.verdict == "undecided":
-                        undecided += 1
-                        continue
-                    self.decided[finding.truth] += 1
-                    if finding.verdict == "wrong":
-                        example = self._example(
-                            self.problem, point, leaf, index, finding.expected, finding.got,
-                            finding.truth,
-                        )  # fmt: skip
-                        text = "the rule is not the gradient"
-                        self.evidence.append(Evidence("exact", "FAIL", text))
-                        diagnosis = _diagnosis.of_arrays(pulled[leaf], estimate)
-                        return self._report("FAIL", example, diagnosis)
-        decided = self.decided["float64 differences"]
-        text = (
-            f"{primitive} has no exact form: float64 differences decided {decided:,} numbers, "
-            f"not {undecided:,}"
-        )
-        verdict: Any = "PASS" if decided > 9 * undecided else "UNDECIDED"
-        self.evidence.append(Evidence("exact", verdict, text, decided))
-        return self._report(verdict)
-
-    def _second(self, stack: list, cotangents: list) -> Report | None:
-        """The derivative of the pullback itself, at points of no special place."""
-        try:
-            return self._same_programs(
-                *self.problem.traced_second, "derivative of the gradient", _diagnosis.SECOND,
-                stack, cotangents,
-            )  # fmt: skip
-        except Exception as error:  # whatever differentiating the user's bwd raises
-            self._note(f"no second derivative: {first_line(error)}")
-            return None
-
-    def _forward(self, stack: list, cotangents: list) -> Report | None:
-        """A JVP rule against the JVP of the definition."""
-        if not self.problem.subject.forward_mode:
-            return None
-        return self._same_programs(
-            *self.problem.traced_forward, "JVP", _diagnosis.FORWARD, stack, cotangents
-        )
-
-    def _same_programs(
-        self, ours: Any, truth: Any, what: str, diagnosis: tuple, stack: list, cotangents: list
-    ) -> Report | None:
-        """A failure, where two programs differ at points of no special place."""
-        # elsewhere than at given values the same for every seed, as few are needed
-        kept = {} if self.only_given else self.problem.kept
-        if what not in kept:
-            given = [x[1:3] for x in (*stack, *cotangents)]
-            stacks = given if self.only_given else self._ordinary()
-            try:
-                kept[what] = stacks, [_exact.run_many(p, stacks) for p in (ours, truth)]
-            except (Straddles, Unsupported):
-                return None
-        stacks, results = kept[what]
-        for p, row in enumerate(zip(*results, strict=True)):
-            if any(isinstance(x, Straddles) for x in row):
-                continue
-            for leaf, (x, y) in enumerate(zip(*row, strict=True)):
-                for index in np.ndindex(y.shape):
-                    got, expected = x[index], y[index]
-                    if is_nan(expected):
-                        continue
-                    if is_nan(got):
-                        self._note(f"the {what} is NaN at an ordinary point")
-                    elif _exact.agreement(got, expected) < _exact.SIMILAR:
-                        point = [x[p] for x in stacks]
-                        if _exact.only_constants(ours, truth, point, leaf, index):
-                            continue
-                        text = (
-                            f"the {what} is wrong: expected {float(expected):.9g}, "
-                            f"got {float(got):.9g}"
-                        )
-                        self.evidence.append(Evidence("exact", "FAIL", text))
-                        return self._report("FAIL", None, diagnosis)
-        return None
-
-    def _ordinary(self) -> list[np.ndarray]:
-        """Two points of no special place, stacked: leaves, then cotangents."""
-        rng, shape = np.random.default_rng(0), self.problem.values_shape()
-        points = [self.problem.draw(rng, "normal") for _ in range(2)]
-        dys = [self.problem.cotangents(shape, rng, "normal") for _ in points]
-        both = ([*x, *dy] for x, dy in zip(points, dys, strict=True))
-        return [np.stack(x) for x in zip(*both, strict=True)]
-
-    def _approximates(self, entry: "Agreed", agreed: "list[Agreed]") -> bool:
-        """Whether the small difference of an entry is that of an approximation, or of a factor.
-
-        It changes from place to place where the definition, a series say, approximates what the
-        rule computes; a factor that is wrong stays what it is.
-        """
-        comparison, leaf, index, finding = entry
-        if finding.expected == 0:
-            return False
-        factors = [finding.got / finding.expected - 1]
-        with precision(_exact.PRECISIONS[0]):
-            others = [
-                float(f.got / f.expected - 1)
-                for _, k, _, f in agreed
-                if k == leaf and f.verdict == "right" and f.expected != 0
-            ]
-        # also those that rounded constants explain
-        differing = {f"{x:.2g}" for x in others if abs(x) > 10.0**-_exact.SAME}
-        if len(differing) > 3 and abs(factors[0]) < _COEFFICIENTS:
-            return True
-        for step in (1.25, 0.875):
-            moved = [x * step if x.dtype.kind == "f" else x for x in comparison.point]
-            try:
-                near = _exact.compare(self.problem, moved).entry(leaf, index)
-            except (Straddles, Unsupported):
-                continue
-            if near.verdict == "right":
-                factors.append(near.got / near.expected - 1)
-        sizes = np.array([float(x) for x in factors])
-        return len(sizes) > 1 and not np.allclose(sizes, sizes[0], rtol=1e-2, atol=0)
-
-    def _note_digits(self, agreed: "list[Agreed]") -> None:
-        digits = min((f.digits for *_, f in agreed), default=np.inf)
-        if digits < _exact.SAME:
-            self._note(f"an approximation: rule and definition agree to {digits:.1f} digits")
-
-    def _lost(self, comparison: _exact.Comparison, s: Suspect, finding: _exact.Finding) -> bool:
-        """Whether float64 lost digits that the problem itself has not.
-
-        The truth is moved by rounding the inputs: an error far beyond that is the arithmetic's.
-        """
-        # an approximation of the definition is held to what it computes itself
-        same = finding.digits >= _exact.SAME
-        truth = float(_mid(finding.expected) if same else finding.got)
-        # next to overflow and underflow no digits are owed
-        if not 1e-290 < abs(truth) < 1e290:
-            return False
-        error = abs(s.got - truth) if np.isfinite(s.got) else np.inf
-        if error <= _LOST * abs(truth):
-            return False
-        if error <= 1e4 * comparison.spread(s.leaf, s.index):
-            return False
-        # where terms of other entries cancel in it, an entry is as good as the largest is
-        size = _largest(comparison, s.leaf)
-        return error > _LOST * size or not self._depends_on_others(comparison, s)
-
-    def _depends_on_others(self, comparison: _exact.Comparison, s: Suspect) -> bool:
-        """Whether the exact result changes when other entries of its arguments do."""
-        results = comparison.results(s.leaf)
-        moved = [x.copy() for x in comparison.point]
-        for x in moved:
-            if x.shape == results.shape and x.dtype.kind == "f":
-                own = x[s.index]
-                x *= 1 + 2.0**-10
-                x[s.index] = own
-        try:
-            again = comparison.elsewhere(moved, s.leaf, s.index)
-        except Straddles:
-            return False
-        return _exact.agreement(again, results[s.index]) < _exact.SAME
-
-    def _failed(
-        self, comparison: _exact.Comparison, leaf: int, index: tuple, finding: _exact.Finding
-    ) -> Report:
-        # told from the whole arrays, of which a small counterexample shows too little
-        diagnosis = _diagnosis.of_finding(self.sample, comparison, leaf, finding)
-        first = comparison, leaf, index, finding
-        if finding.verdict == "wrong":
-            first = shrink(first, self.seed, smaller=self.explore)
-        comparison, leaf, index, finding = first
-        got, expected = _number(finding.got), _number(finding.expected)
-        example = self._example(
-            comparison.problem, comparison.point, leaf, index, expected, got, finding.truth
-        )
-        self.evidence.append(Evidence("exact", "FAIL", "the rule is not the gradient"))
-        return self._report("FAIL", example, diagnosis)
-
-    def _failed_floats(
-        self, s: Suspect, finding: _exact.Finding, comparison: _exact.Comparison
-    ) -> Report:
-        expected = _number(finding.expected)
-        example = self._example(
-            comparison.problem, comparison.point, s.leaf, s.index, expected, s.got, finding.truth
-        )
-        self.evidence.append(
-            Evidence("exact", "FAIL", "the formula is right, its float64 arithmetic is not")
-        )
-        return self._report("FAIL", example, _diagnosis.of_floats(s.got, expected))
-
-    def _example(
-        self,
-        problem: Problem,
-        point: list,
-        leaf: int,
-        index: tuple,
-        expected: Any,
-        got: float,
-        truth: str,
-    ) -> Counterexample:
-        n = len(problem.free)
-        args = problem.arguments(point[:n])
-        cotangents = point[n:]
-        one = expected if isinstance(expected, float) else np.nan
-        ulps = abs(got - one) / np.spacing(abs(one)) if np.isfinite(one) else None
-        cotangent = cotangents[0] if len(cotangents) == 1 else tuple(cotangents)
-        path = "value" if leaf < 0 else problem.name_of(leaf)
-        importing = problem.subject.importing
-        plain = importing and not any(s.domain == "static" for s in problem.specs)
-        code = reproduction(importing, args, cotangent, path, index) if plain else ""
-        return Counterexample(
-            args, cotangent, path, index, expected, got, truth, ulps, code
-        )  # fmt: skip
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
+    def note(self, text: str) -> None:
+        if text and text not in self.notes:
             self.notes.append(text)
 
-    def _report(
+    def report(
         self, verdict: Any, example: Counterexample | None = None, diagnosis: tuple[str, ...] = ()
     ) -> Report:
         return Report(
             self.problem.subject.name,
             verdict,
             tuple(self.evidence),
+            self.problem.asked_in_words,
+            self.grade,
             example,
             diagnosis,
             tuple(self.notes),
@@ -630,98 +295,394 @@ class Judge:
         )
 
 
-Agreed = tuple[_exact.Comparison, int, tuple, _exact.Finding]
+def judge(problem: Problem, points: Points, strict: bool = False, intended: bool = False) -> Report:
+    """The report on a problem at points: rung by rung, until one decides."""
+    run = _Run(problem, points.seed, strict)
+    try:
+        compared = contract.check_contract(problem, points.ordinary, linear=not intended)
+    except ContractBroken as broken:
+        if broken.kind == "untraceable":
+            run.saw("contract", "UNDECIDED", f"{broken}: it cannot be traced by jax.jit")
+            return run.report("UNDECIDED")
+        run.saw("contract", "FAIL", str(broken))
+        return run.report("FAIL", None, diagnosis.of_contract(broken))
+    run.saw("contract", "PASS", f"{compared} conditions hold", compared)
+    if not points.stacks or not problem.value_parts or not problem.differentiated:
+        run.saw("exact", "UNDECIDED", "no number was compared")
+        return run.report("UNDECIDED")
+    ours, truth, went = problem.run(points.stacks)
+    native = problem.native(points.stacks)
+    scene = Scene(problem, points, ours, truth, native)
+    compared, suspects = triage(ours, truth)
+    differ = sum(len(x) for x in suspects.values())
+    what = f"{compared:,} numbers compared, {differ:,} left to exact arithmetic"
+    if truth[1] is None:
+        what = f"JAX cannot differentiate the definition ({problem.why_no_autodiff})"
+    run.saw("autodiff", "UNDECIDED" if differ or truth[1] is None else "PASS", what, compared)
+    ways, unvisited = thresholds.coverage(went, problem.branches)
+    texts = tuple(f"{text}{f' ({n} times)' * (n > 1)}" for text, n in unvisited.items())
+    run.branches = Branches(ways, ways - unvisited.total(), texts) if ways else None
+    try:
+        comparisons = scene.compared(suspects)
+    except Unsupported as primitive:
+        return _by_differences(run, scene, f"{primitive} has no exact form")
+    except TooLarge as reason:
+        return _by_differences(run, scene, str(reason))
+    return _by_exact(run, scene, comparisons)
 
 
-def _rough(agreed: list[Agreed]) -> Agreed | None:
-    """An entry that agrees to some digits only, where that is no approximation.
-
-    Where most entries of a result are the same to SAME digits, the others are wrong; where all
-    are off by one factor, however small, so are they.
-    """
-    by_leaf: dict[int, list[Agreed]] = {}
-    for entry in agreed:
-        by_leaf.setdefault(entry[1], []).append(entry)
-    for entries in by_leaf.values():
-        some = [e for e in entries if e[3].digits < _exact.SAME]
-        if not some:
+def _by_exact(run: _Run, scene: "Scene", comparisons: dict) -> Report:
+    """Findings of all comparisons, decided; then floats, and higher derivatives."""
+    problem, points = run.problem, scene.points
+    findings: list[Finding] = []
+    undecided: list[str] = []
+    by_point: dict[int, Any] = {}
+    for p, comparison in comparisons.items():
+        if isinstance(comparison, Straddles):
+            undecided.append(str(comparison))
             continue
-        telling = [e for e in entries if not (e[3].got == 0 and e[3].expected == 0)]
-        if len(some) <= len(telling) / 2:
-            return some[0]
-        with precision(256):
-            factors = [float(e[3].got / e[3].expected - 1) for e in some]
-        typical = float(np.median(factors))
-        if len(factors) >= 3 and all(abs(f - typical) <= 1e-3 * abs(typical) for f in factors):
-            return some[0]
-    return None
+        comparison.at = p
+        by_point[p] = comparison
+        for finding in comparison.findings:
+            findings.append(replace(finding, at=p))
+            if finding.relation == "other":
+                break  # what fails the rule is told from one entry
+        if findings and findings[-1].relation == "other":
+            break
+    decision = decide(findings, small=scene.small)
+    because = decision.because
+    if isinstance(because, Finding) and because.relation == "similar" and not because.nearby:
+        nearby = _nearby(by_point[because.at], because)
+        findings = [replace(f, nearby=nearby) if f is because else f for f in findings]
+        decision = decide(findings, small=scene.small)
+    for f in findings:
+        run.decided["skipped" if f.relation in ("skipped", "undecided") else f.truth] += 1
+    doubt = _doubt(problem, scene)
+    if doubt and (decision.verdict != "PASS" or run.strict):
+        text = f"the judge's own arithmetic of {doubt} differs from JAX's in float64"
+        run.saw("exact", "UNDECIDED", text)
+        return run.report("UNDECIDED")
+    if isinstance(decision.because, Finding):
+        return _failed(run, scene, by_point[decision.because.at], decision.because)
+    floats = scene.floats(by_point, run.strict)
+    run.grade = float_rung.grade(floats, problem)
+    decision = decide(findings, floats, run.strict, scene.small)
+    if isinstance(decision.because, FloatFinding):
+        return _failed_floats(run, scene, by_point[decision.because.at], decision.because)
+    if not points.only_given or not any(c._at_a_tie for c in by_point.values()):
+        for what, higher, told in (
+            ("forward", higher_rung.forward, diagnosis.FORWARD),
+            ("second", higher_rung.second, diagnosis.SECOND),
+        ):
+            found = higher(problem, points.ordinary)
+            run.note(found.note)
+            if found.wrong:
+                run.saw("exact", "FAIL", found.wrong)
+                return run.report("FAIL", None, told)
+    _notes(run, findings, scene)
+    decided = sum(n for truth, n in run.decided.items() if truth != "skipped")
+    if decision.verdict == "UNDECIDED" or decided == 0:
+        why = undecided[0] if undecided else decision.reason
+        if run.decided["skipped"] and not undecided:
+            why = (
+                "no number was compared: the definition is undefined, NaN or infinite, wherever "
+                "it was looked at"
+            )
+        run.saw("exact", "UNDECIDED", why)
+        return run.report("UNDECIDED")
+    text = f"{decided:,} numbers decided in balls of 256 bits and more"
+    if run.decided["skipped"]:
+        text += f"; {run.decided['skipped']:,} skipped, where the definition has no value or slope"
+    if undecided:
+        text += f"; {len(undecided)} points undecided ({undecided[0]})"
+    run.saw("exact", "PASS", text, decided)
+    run.power = power(findings)
+    return run.report("PASS")
 
 
-def _power(agreed: list[Agreed]) -> float | None:
-    """The smallest relative error of one entry that is caught in every gradient.
+class TooLarge(Exception):
+    """The programs make more numbers than exact arithmetic is given time for."""
 
-    Errors are planted in the rule's exact result, and judged as all its entries are.
-    """
-    worst = None
-    for leaf in {entry[1] for entry in agreed if entry[1] >= 0}:
-        entries = [e for e in agreed if e[1] == leaf][:_PLANTED]
-        # the rounding of a constant leaves an entry with fewer digits, and no place to plant
-        whole = [_exact.agreement(e[3].got, _mid(e[3].expected)) >= 30 for e in entries]
-        places = [i for i, e in enumerate(entries) if whole[i]]
-        if not places:
+
+class Scene:
+    """Both programs over all points, in float64 and in the dtype asked: what rungs look at."""
+
+    def __init__(self, problem: Problem, points: Points, ours: Any, truth: Any, native: Any):
+        self.problem, self.points = problem, points
+        self.ours, self.truth, self.native = ours, truth, native
+        ordinary = points.of_styles("normal", "round")
+        pulled = truth[1] if truth[1] is not None else ours[1]
+        self.scales = float_rung.natural_scales(pulled, ordinary)
+        self.value_scales = float_rung.natural_scales(truth[0], ordinary)
+
+    def small(self, finding: Finding) -> bool:
+        """Whether a difference is less than half the digits of the entry's natural scale."""
+        if finding.entry.of == "value":
+            scale = float(self.value_scales[finding.entry.leaf][finding.entry.index])
+        else:
+            scale = float(self.scales[finding.entry.leaf][finding.entry.index])
+        got, expected = float(finding.got), float(finding.expected)
+        size = max(abs(expected), scale)
+        return abs(got - expected) <= float_rung.half_digits(self.problem.dtype) * size
+
+    @functools.cached_property
+    def float_suspects(self) -> np.ndarray:
+        """Points whose gradient in the dtype asked is far from the same program's in float64."""
+        return float_rung.suspicious(
+            self.native[0][1], self.ours[1], self.scales, self.problem.dtype
+        )
+
+    def compared(self, suspects: dict[int, list]) -> dict[int, Any]:
+        """Exact comparisons at the points chosen, the simplest suspects first.
+
+        Raises:
+          Unsupported: a primitive has no exact form.
+          TooLarge: the programs make too many numbers.
+        """
+        problem, points = self.problem, self.points
+        cost = sum(
+            wide.operations(p) for p in (problem.traced.ours, problem.traced.truth or problem.traced.loss)
+        )
+        if cost > _MOST:
+            raise TooLarge(f"{cost:,} operations are too many for exact arithmetic")
+        drawn = range(points.drawn)
+        chosen = [p for p in points.special if p in suspects]
+        chosen += spread([p for p in suspects if p in drawn and p not in chosen], points.decide)
+        chosen += [p for p in points.special if p not in chosen]
+        floats = [p for p in np.flatnonzero(self.float_suspects).tolist() if p in drawn]
+        chosen += spread([p for p in floats if p not in chosen], _FLOAT_SUSPECTS)
+        chosen += spread([p for p in drawn if p not in suspects and p not in chosen], points.always)
+        chosen += list(points.at_thresholds)
+        chosen = [p for p in chosen if all(np.all(np.isfinite(x)) for x in points.point(p))]
+        most = max(1, int(_BUDGET / max(cost, 1)))
+        if len(chosen) > most:  # thresholds and ordinary points in turn
+            first = [p for p in chosen if p not in points.at_thresholds]
+            last = [p for p in chosen if p in points.at_thresholds]
+            chosen = first[: max(1, most - len(last), most // 2)]
+            chosen += last[: most - len(chosen)]
+        return dict(zip(chosen, exact.compare_many(problem, [points.point(p) for p in chosen]), strict=True))
+
+    def floats(self, comparisons: dict[int, exact.Comparison], strict: bool) -> list[FloatFinding]:
+        """Findings in the dtype asked, at drawn points of ordinary size; everywhere where strict."""
+        found: list[FloatFinding] = []
+        for p, comparison in comparisons.items():
+            if p >= self.points.drawn and p not in self.points.special:
+                continue
+            leaves = comparison.point[: len(self.problem.parts)]
+            sizes = [np.abs(x).max(initial=0.0) for x in leaves if x.dtype.kind == "f"]
+            if not strict and p not in self.points.special[:1] and max(sizes, default=0.0) > float_rung.ORDINARY:
+                continue
+            rule, autodiff = (
+                ([x[p] for x in values], None if pulled is None else [x[p] for x in pulled])
+                for values, pulled in self.native
+            )
+            for f in float_rung.compared(comparison, rule, autodiff, self.scales, self.value_scales):
+                wide_got = float(self.ours[1][f.entry.leaf][(p, *f.entry.index)])
+                lost = strict and float_rung.lost(comparison, f.entry, wide_got)
+                found.append(replace(f, at=p, lost=lost))
+            if strict:
+                found += self._lost_values(p, comparison)
+        return found
+
+    def _lost_values(self, p: int, comparison: exact.Comparison) -> Any:
+        for finding in comparison.findings:
+            if finding.entry.of == "value":
+                got = float(self.ours[0][finding.entry.leaf][(p, *finding.entry.index)])
+                if float_rung.lost(comparison, finding.entry, got):
+                    truth = float(finding.expected)
+                    yield FloatFinding(finding.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p)
+
+
+def triage(ours: Any, truth: Any) -> tuple[int, dict[int, list[Entry]]]:
+    """Entries on which the two float64 programs differ, by point, the simplest points first."""
+    found: dict[int, list[Entry]] = {}
+    compared = 0
+    pairs: list[tuple[Any, int, Any, Any]] = [
+        ("value", k, a, b) for k, (a, b) in enumerate(zip(ours[0], truth[0], strict=True))
+    ]
+    if truth[1] is not None:
+        pairs += [
+            ("gradient", k, a, b) for k, (a, b) in enumerate(zip(ours[1], truth[1], strict=True))
+        ]
+    for of, leaf, got, expected in pairs:
+        compared += got.size
+        with np.errstate(all="ignore"):
+            close = np.abs(got - expected) <= _TRIAGE * np.abs(expected)
+        # what is not finite is looked at, also where the definition overflows too
+        for at in np.argwhere(~(close | (got == expected)) | ~np.isfinite(got)).tolist():
+            found.setdefault(at[0], []).append(Entry(of, leaf, tuple(at[1:])))
+    return compared, dict(sorted(found.items(), key=lambda item: (item[0] % 8, item[0])))
+
+
+def _nearby(comparison: exact.Comparison, finding: Finding) -> tuple[float, ...]:
+    """got / expected - 1 of an entry at neighbouring points."""
+    factors = []
+    for step in (1.25, 0.875):
+        moved = [x * step if x.dtype.kind == "f" else x for x in comparison.point]
+        try:
+            near = exact.compare(comparison.problem, moved).entry(finding.entry)
+        except (Straddles, Unsupported):
             continue
-        at = next((i for i in places if entries[i][3].got != 0), places[0])
-        sizes = (10.0 ** np.arange(-30, 0)).tolist()
-        caught = next((size for size in sizes if _caught(entries, at, size)), None)
-        if caught is None:
-            return None
-        worst = max(worst or 0.0, caught)
-    return worst
+        if near.relation in ("same", "similar"):
+            factors.append(near.factor)
+    return tuple(factors)
 
 
-def _caught(entries: list[Agreed], at: int, size: float) -> bool:
-    comparison, leaf, index, finding = entries[at]
-    with precision(_exact.PRECISIONS[0]):
-        planted = finding.got * (1 + arb(size)) if finding.got != 0 else arb(size)
-    finding = _exact.by_digits(
-        _exact.agreement(planted, _mid(finding.expected)), planted, finding.expected, finding.truth
+def _doubt(problem: Problem, scene: Scene) -> str:
+    """The primitive whose exact form is not what JAX computes in float64, or nothing."""
+    from manualbp.verify.numbers.against_floats import disagreement
+
+    for p in scene.points.of_styles("normal")[:1].tolist():
+        for program in (problem.traced.ours, problem.traced.truth):
+            if program is not None:
+                found = disagreement(program, scene.points.point(p))
+                if found is not None:
+                    return found
+    return ""
+
+
+def _by_differences(run: _Run, scene: Scene, why: str) -> Report:
+    """Where there is no exact form: float64 differences of the definition decide."""
+    problem, points = run.problem, scene.points
+    findings: list[Finding] = []
+    # steps fit entries of about one size; across many scales an estimate means nothing
+    even = [p for p in points.of_styles("round", "normal").tolist() if p not in points.special]
+    for p in [*points.special, *even]:
+        if len(findings) > 500:
+            break
+        point = points.point(p)
+        if not all(np.all(np.isfinite(x)) for x in point):
+            continue
+        pulled = [x[p] for x in scene.ours[1]]
+        autodiff = None if scene.truth[1] is None else [x[p] for x in scene.truth[1]]
+        findings += _values_by_floats(scene, p)
+        findings += differences.decide(problem, point, pulled, autodiff, p)
+    decision = decide(findings)
+    if isinstance(decision.because, Finding):
+        finding = decision.because
+        example = _example(run, finding, points.point(finding.at))
+        run.saw("differences", "FAIL", "the rule is not the gradient")
+        told: tuple[str, ...] = ("the forward value is wrong, before any gradient",)
+        if finding.entry.of == "gradient":
+            got = scene.ours[1][finding.entry.leaf][finding.at]
+            want = scene.truth[1][finding.entry.leaf][finding.at] if scene.truth[1] is not None else None
+            told = diagnosis.of_arrays(got, want) if want is not None else diagnosis.UNKNOWN
+        return run.report("FAIL", example, told)
+    for f in findings:
+        run.decided["skipped" if f.relation == "undecided" else f.truth] += 1
+    undecided = run.decided.pop("skipped", 0)
+    decided = run.decided[differences.TRUTH]
+    text = f"{why}: float64 differences decided {decided:,} numbers, not {undecided:,}"
+    verdict: Any = "PASS" if decided > max(undecided, 0) else "UNDECIDED"
+    run.saw("differences", verdict, text, decided)
+    return run.report(verdict)
+
+
+def _values_by_floats(scene: Scene, p: int) -> list[Finding]:
+    """The rule's value beside the definition's, in float64."""
+    findings = []
+    for leaf, (got, want) in enumerate(zip(scene.ours[0], scene.truth[0], strict=True)):
+        with np.errstate(all="ignore"):
+            size = np.abs(want[p]).max(initial=0.0, where=np.isfinite(want[p]))
+            off = ~(np.abs(got[p] - want[p]) <= 1e-6 * size) & np.isfinite(want[p])
+        for at in np.argwhere(off)[:1].tolist():
+            entry = Entry("value", leaf, tuple(at))
+            truth: Any = differences.TRUTH
+            findings.append(
+                Finding(entry, "other", float(got[p][tuple(at)]), float(want[p][tuple(at)]), truth, at=p)
+            )
+    return findings
+
+
+def _failed(run: _Run, scene: Scene, comparison: exact.Comparison, finding: Finding) -> Report:
+    # told from the whole arrays, of which a small counterexample shows too little
+    told = diagnosis.of_finding(scene, comparison, finding)
+    if finding.relation == "other":
+        comparison, finding = shrink(
+            (comparison, finding), run.seed, smaller=not scene.points.only_given
+        )
+    example = _example(run, finding, comparison.point, comparison.problem)
+    run.saw("exact", "FAIL", "the rule is not the gradient")
+    return run.report("FAIL", example, told)
+
+
+def _failed_floats(
+    run: _Run, scene: Scene, comparison: exact.Comparison, finding: FloatFinding
+) -> Report:
+    got = finding.rule
+    truth = comparison.entry(finding.entry)
+    shown = replace(truth, got=got, expected=finding.truth)
+    example = _example(run, shown, comparison.point)
+    run.saw(
+        "floats", "FAIL",
+        f"the formula is right, its {run.problem.dtype} arithmetic is not: truth "
+        f"{finding.truth:.6g}, rule {finding.rule:.6g}, autodiff {finding.autodiff:.6g}",
+    )  # fmt: skip
+    return run.report("FAIL", example, diagnosis.of_floats(got, finding.truth))
+
+
+def _example(
+    run: _Run, finding: Finding, point: list, problem: Problem | None = None
+) -> Counterexample:
+    """What a user runs to see it: arrays in the dtypes asked, where these hold the point."""
+    problem = problem or run.problem
+    n = len(problem.parts)
+    asked = problem.asked(point)
+    held = all(np.array_equal(a.astype(b.dtype), b) for a, b in zip(asked, point, strict=True))
+    shown = asked if held else point
+    args, dys = problem.arguments(shown[:n]), shown[n:]
+    entry = finding.entry
+    expected = _number(finding.expected)
+    got = _number(finding.got)
+    if held:
+        try:
+            values, pulled = problem.native([np.asarray(x)[None] for x in point])[0]
+            native = (values if entry.of == "value" else pulled)[entry.leaf][0][entry.index]
+            rounded = np.asarray(expected).astype(problem.dtype).astype(np.float64)
+            got = float(native) if not np.array_equal(native, rounded) else got
+        except Exception:  # what runs in balls need not run alone
+            pass
+    one = expected if isinstance(expected, float) else np.nan
+    spacing = float(jax.numpy.finfo(problem.dtype).eps) * max(abs(one), 1e-300)
+    ulps = abs(got - one) / spacing if np.isfinite(one) else None
+    path = "value" if entry.of == "value" else problem.name_of(entry.leaf)
+    place = None if entry.of == "value" else problem.path_of(entry.leaf)
+    plain = problem.subject.importing and not any(s.domain == "static" for s in problem.specs)
+    code = (
+        reproduction(problem.subject.importing, args, tuple(dys), place, entry.index, problem.wide_mode)
+        if plain
+        else ""
     )
-    changed = [*entries[:at], (comparison, leaf, index, finding), *entries[at + 1 :]]
-    return finding.verdict == "wrong" or _rough(changed) is not None
+    dy = dys[0] if len(dys) == 1 else tuple(dys)
+    return Counterexample(args, dy, path, entry.index, expected, got, finding.truth, ulps, code)
 
 
-def _spread(points: list[int], n: int) -> Iterator[int]:
-    """At most n of the points, every style of input among them."""
-    styles = [[p for p in points if p % len(STYLES) == s] for s in range(len(STYLES))]
-    taken = 0
-    while taken < n and any(styles):
-        for group in styles:
-            if group and taken < n:
-                yield group.pop(0)
-                taken += 1
-
-
-def _count(stacks: list) -> int:
-    return len(stacks[0]) if stacks else 0
-
-
-def _largest(comparison: _exact.Comparison, leaf: int) -> float:
-    sizes = np.abs(_exact.floats(comparison.results(leaf)))
-    return float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
-
-
-def _mid(x: Any) -> Any:
-    return x[0] if isinstance(x, tuple) else x
+def _notes(run: _Run, findings: list[Finding], scene: Scene) -> None:
+    """What is worth knowing of a pass."""
+    if any(f.relation == "kink" for f in findings):
+        run.note("at a kink the rule's value lies between the one-sided derivatives")
+    digits = min((f.digits for f in findings if f.relation in ("same", "similar")), default=np.inf)
+    if digits < exact.SAME:
+        run.note(f"an approximation: rule and definition agree to {digits:.1f} digits")
+    guards = [f for f in findings if f.relation == "guard"]
+    if guards:
+        worst = max(abs(float(f.got) - float(f.expected)) for f in guards)
+        run.note(
+            f"right up to a guard ({guards[0].why}): it makes a difference of {worst:.2g} at most"
+        )
+    if scene.truth[1] is None:
+        return
+    for f in findings:
+        if f.relation == "same" and f.entry.of == "gradient" and f.truth != "float64 differences":
+            autodiff = float(scene.truth[1][f.entry.leaf][(f.at, *f.entry.index)])
+            truth = float(f.expected)
+            if not abs(autodiff - truth) <= _TRIAGE * abs(truth):
+                run.note("autodiff of the definition is wrong here in float64, the rule is right")
+                return
 
 
 def _number(x: Any) -> Any:
-    if isinstance(x, tuple):
-        return tuple(float(v) for v in x)
-    return float(x)
-
-
-def _close(x: float, y: float) -> bool:
-    return bool(np.isfinite(x)) and abs(x - y) <= _LOST * abs(y)
+    return tuple(float(v) for v in x) if isinstance(x, tuple) else float(x)
 
 
 __all__ = ["Level", "assert_correct", "check"]

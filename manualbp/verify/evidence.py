@@ -1,13 +1,82 @@
-"""What the judge says: a verdict, its evidence, and where a rule fails, a lesson."""
+"""What is known of a rule: findings, and the report that is made of them. Data only."""
 
-import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 Verdict = Literal["PASS", "FAIL", "UNDECIDED"]
+# What decided an entry, by provenance
+Truth = Literal["autodiff", "difference quotients", "float64 differences", "the program's own floats"]
+
+
+class Entry(NamedTuple):
+    """One number among a rule's results."""
+
+    of: Literal["value", "gradient"]
+    leaf: int  # among the parts of the value, or of the differentiated arguments
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one entry of a rule compares with the truth at one point.
+
+    Attributes:
+      entry: which.
+      relation: "same" function there; "similar", to some digits; "kink", between the one-sided
+        derivatives; "guard", the same but for small constants; "other"; "undecided"; "skipped",
+        where the definition or its derivative does not exist.
+      got: what the rule is there.
+      expected: the truth; at a kink the two one-sided derivatives.
+      truth: what decided.
+      digits: to how many decimal digits the two agree.
+      factor: got / expected - 1, where that is a number.
+      nearby: the same factor at neighbouring points, of an entry that is similar: constant where
+        the rule is off by a factor, changing where one of the two approximates the other.
+      why: what was not decided, or what is wrong beside the entry itself.
+      at: the point, among those looked at.
+    """
+
+    entry: Entry
+    relation: Literal["same", "similar", "kink", "guard", "other", "undecided", "skipped"]
+    got: Any = None
+    expected: Any = None
+    truth: Truth = "autodiff"
+    digits: float = np.inf
+    factor: float = 0.0
+    nearby: tuple[float, ...] = ()
+    why: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True)
+class FloatFinding:
+    """An entry in the dtype that was asked about, beside autodiff and the truth.
+
+    Attributes:
+      entry: which.
+      truth: of the rounded inputs.
+      rule: what the rule gives.
+      autodiff: what jax.grad of the definition gives; NaN where there is none.
+      scale: the natural size of the entry: the larger of its true and its median size.
+      explained: how far the truth moves when inputs move by half an ULP.
+      grossly: whether it is off by more than half the digits of its natural scale, where the
+        value is right and rounding the inputs does not explain it.
+      lost: whether digits are lost at all that the problem does not lose.
+      at: the point.
+    """
+
+    entry: Entry
+    truth: float
+    rule: float
+    autodiff: float
+    scale: float
+    explained: float
+    grossly: bool
+    lost: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,8 +174,10 @@ class Report:
 
     Attributes:
       name: of the rule.
+      asked: dtype and domain of each argument, in words.
       verdict: PASS, FAIL or UNDECIDED.
       evidence: one entry a rung.
+      grade: how its float arithmetic compares with autodiff's.
       counterexample: where it fails, if it does.
       diagnosis: the kind of bug, in words.
       notes: what is worth knowing of a pass too: kinks met, autodiff itself wrong.
@@ -121,6 +192,8 @@ class Report:
     name: str
     verdict: Verdict
     evidence: tuple[Evidence, ...]
+    asked: tuple[str, ...] = ()
+    grade: str = ""
     counterexample: Counterexample | None = None
     diagnosis: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -135,109 +208,9 @@ class Report:
         return _plain(asdict(self))
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict}  {self.name}  (seed {self.seed})"]
-        lines += [f"  {e.rung:<9} {e.verdict:<10} {e.text}" for e in self.evidence]
-        if self.branches is not None:
-            lines.append(f"  branches  {self.branches.taken} of {self.branches.ways} ways taken")
-            lines += [f"    not taken: {text}" for text in self.branches.unvisited]
-        if self.power is not None:
-            lines.append(
-                f"  power     one entry wrong by a factor of 1 + {self.power:.0e} would be caught"
-            )
-        if self.proof is not None:
-            lines.append(f"  {'proof':<9} {self.proof.verdict:<10} {self.proof}")
-        if self.counterexample is not None:
-            lines += _render(self.counterexample)
-        lines += [f"  diagnosis: {line}" for line in self.diagnosis]
-        lines += [f"  note: {line}" for line in self.notes]
-        return "\n".join(lines)
+        from manualbp.verify.verdict.report import text_of
 
-
-def _render(c: Counterexample) -> list[str]:
-    lines = ["  counterexample"]
-    lines += [f"    argument {i} = {_source(a)}" for i, a in enumerate(c.args)]
-    lines.append(f"    cotangent  = {_source(c.cotangent)}")
-    what = "value" if c.argument == "value" else f"gradient of {c.argument}"
-    at = "" if c.index == () else f" at index {c.index}"
-    expected = (
-        f"between {c.expected[0]:.9g} and {c.expected[1]:.9g}"
-        if isinstance(c.expected, tuple)
-        else f"{c.expected:.9g}"
-    )
-    error = "" if c.ulps is None or not np.isfinite(c.ulps) else f"  ({c.ulps:.2g} ULP)"
-    lines.append(f"    {what}{at}: expected {expected} ({c.truth}), got {c.got:.9g}{error}")
-    if c.code:
-        lines += ["  to reproduce", *(f"    {line}" for line in c.code.splitlines())]
-    return lines
-
-
-def reproduction(importing: str, args: tuple, cotangent: Any, path: str, index: tuple) -> str:
-    """Python that prints the wrong entry, with JAX alone but for the rule itself.
-
-    Args:
-      importing: the line that imports the rule, as `rule`; or says in a comment how to get it.
-      args: of the rule.
-      cotangent: of its value.
-      path: of the result that is wrong: "value", or as "argument 0['w']".
-      index: of the entry.
-    """
-    entry = "" if index == () else f"[{', '.join(map(str, index))}]"
-    lines = [
-        "import jax, jax.numpy as jnp",
-        'jax.config.update("jax_enable_x64", True)',
-        importing,
-        "args = (",
-        *(f"    {_array_source(x)}," for x in args),
-        ")",
-    ]
-    found = re.fullmatch(r"argument (\d+)(.*)", path)
-    if found is None:
-        return "\n".join([*lines, f"print(rule(*args){entry})"])
-    leaves = cotangent if isinstance(cotangent, tuple) else (cotangent,)
-    return "\n".join(
-        [
-            *lines,
-            "y, pull = jax.vjp(rule, *args)",
-            f"leaves = [{', '.join(map(_array_source, leaves))}]",
-            "dy = jax.tree.unflatten(jax.tree.structure(y), leaves)",
-            f"print(pull(dy)[{found[1]}]{found[2]}{entry})",
-        ]
-    )
-
-
-def _array_source(x: Any) -> str:
-    """An argument, or a tree of them, as JAX code."""
-    if x is None:
-        return "None"
-    if isinstance(x, dict):
-        return "{" + ", ".join(f"{k!r}: {_array_source(v)}" for k, v in x.items()) + "}"
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        fields = zip(x._fields, x, strict=True)
-        return f"{type(x).__name__}({', '.join(f'{k}={_array_source(v)}' for k, v in fields)})"
-    if isinstance(x, tuple | list):
-        body = ", ".join(map(_array_source, x))
-        return f"({body}{',' if len(x) == 1 else ''})"
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return f"jax.random.wrap_key_data(jnp.array({jax.random.key_data(x).tolist()}, 'uint32'))"
-    if isinstance(x, np.ndarray | np.generic | jax.Array):
-        numbers = np.asarray(x).tolist()
-        text = repr(numbers).replace("nan", "jnp.nan").replace("inf", "jnp.inf")
-        return f"jnp.array({text}, '{x.dtype}')"
-    return repr(x)
-
-
-def _source(x: Any) -> str:
-    """An array, or a tree of them, as Python would write it."""
-    if isinstance(x, tuple | list):
-        body = ", ".join(map(_source, x))
-        return f"({body}{',' if len(x) == 1 else ''})"
-    if isinstance(x, dict):
-        return "{" + ", ".join(f"{k!r}: {_source(v)}" for k, v in x.items()) + "}"
-    if isinstance(x, np.ndarray):
-        return repr(x.tolist())
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return f"a key of data {jax.random.key_data(x).tolist()}"
-    return repr(x)
+        return text_of(self)
 
 
 def _plain(x: Any) -> Any:
@@ -245,8 +218,10 @@ def _plain(x: Any) -> Any:
         return {str(k): _plain(v) for k, v in x.items()}
     if isinstance(x, tuple | list):
         return [_plain(v) for v in x]
-    if isinstance(x, np.ndarray):
-        return x.tolist()
+    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return repr(x)
+    if isinstance(x, np.ndarray | jax.Array):
+        return _plain(np.asarray(x).tolist())
     if isinstance(x, np.generic):
-        return x.item()
+        return _plain(x.item())
     return x if isinstance(x, str | int | float | bool | None) else repr(x)

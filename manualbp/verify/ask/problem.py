@@ -1,163 +1,60 @@
-"""One function under judgement, on arguments of one shape: its programs, compiled and exact."""
+"""The question in numbers: a subject, its definition, and arguments of one shape, dtype and domain.
+
+Programs are traced in the dtypes that were asked about. Numbers travel as flat lists of float64
+(and integer) arrays: the parts of the arguments that are arrays, then the parts of one cotangent
+for each floating leaf of the value. A complex array is two parts, its real and imaginary one. A key
+is fixed, and part of the program.
+"""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core
 
-import manualbp
-from manualbp._rule import Rule
-from manualbp.verify.ask import domains as _inputs
-from manualbp.verify.ask import thresholds as _thresholds
+from manualbp.verify.ask import domains, thresholds
+from manualbp.verify.ask.subject import ContractBroken, Subject, kind_of
+from manualbp.verify.numbers import wide
 from manualbp.verify.numbers.walk import is_floating
 
 # Points at which lines in search of thresholds start
 _BASES = 6
+# Numbers in a stack of points, at most
+_MOST_NUMBERS = 2**23
+
+
+class Part(NamedTuple):
+    """An array of real numbers: a leaf, or one half of a complex one."""
+
+    place: int  # of the leaf
+    half: str  # "", "re" or "im"
+    dtype: np.dtype  # of the leaf
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is judged: a function and the backward pass that somebody wrote for it.
+class Traced:
+    """The programs as jaxprs in the dtypes asked for: leaves and cotangents in, real parts out.
 
     Attributes:
-      name: for the report.
-      forward: `forward(*args) -> y`.
-      backward: `backward(args, dy) -> (y, cotangents)`: the value that fwd gives, and what bwd
-        gives as written, one cotangent an argument.
-      definition: the undecorated function, where the subject carries it; else None.
-      forward_mode: whether it has a JVP rule.
-      importing: the line of Python that imports it as `rule`, or nothing.
+      ours: value and pulled cotangents of the subject.
+      truth: those of the definition by jax.vjp; None where JAX cannot differentiate it.
+      loss: the definition's value against the cotangents.
     """
 
-    name: str
-    forward: Callable[..., Any]
-    backward: Callable[[tuple, Any], tuple[Any, Any]]
-    definition: Callable[..., Any] | None = None
-    forward_mode: bool = False
-    importing: str = ""
-
-
-def subject_of(rule: Any) -> Subject:
-    """The subject behind a Rule, a custom_vjp or custom_jvp function or a (fwd, bwd) pair.
-
-    Raises:
-      TypeError: it is none of them.
-    """
-    if isinstance(rule, Rule):
-        subject = _of_pair(rule.name, rule.fwd, rule.bwd)
-        known = getattr(manualbp, rule.name, None) is rule
-        return replace(subject, importing=_importing("manualbp", rule.name)) if known else subject
-    custom = custom_of(rule)
-    if custom is not None:
-        return _of_custom(custom)
-    if isinstance(rule, functools.partial) and custom_of(rule.func) is not None:
-        whole = _of_custom(custom_of(rule.func))
-        bound = functools.partial(whole.definition or rule.func, *rule.args, **rule.keywords)
-        pull = functools.partial(_pull_back, rule)
-        return Subject(whole.name, rule, pull, bound, whole.forward_mode)
-    if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
-        return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
-    raise TypeError(
-        "check: expected a Rule, a jax.custom_vjp or custom_jvp function or a pair (fwd, bwd), got "
-        f"{type(rule).__name__}: a plain function has no backward pass of its own to judge"
-    )
-
-
-def custom_of(rule: Any) -> Any:
-    """The custom_vjp or custom_jvp function itself, under jit and other decorators; else None."""
-    while not isinstance(rule, jax.custom_vjp | jax.custom_jvp):
-        if not hasattr(rule, "__wrapped__"):
-            return None
-        rule = rule.__wrapped__
-    return rule
-
-
-def _kept(build: Callable[..., Subject]) -> Callable[..., Subject]:
-    """One subject for one rule, so that what is traced for it is found again."""
-    cached = functools.lru_cache(maxsize=512)(build)
-
-    def subject(*parts: Any) -> Subject:
-        try:
-            hash(parts)
-        except TypeError:
-            return build(*parts)
-        return cached(*parts)
-
-    return subject
-
-
-@_kept
-def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
-    def both(args: tuple) -> tuple[Any, Any]:
-        results = fwd(*args)
-        if not isinstance(results, tuple) or len(results) != 2:
-            raise ContractBroken(
-                "structure", f"expected fwd to give (value, residuals), got {_kind(results)}"
-            )
-        return results
-
-    def backward(args: tuple, dy: Any) -> tuple[Any, Any]:
-        y, residuals = both(args)
-        return y, bwd(residuals, dy)
-
-    return Subject(name, lambda *args: both(args)[0], backward)
-
-
-def _of_custom(rule: Any) -> Subject:
-    # in a notebook a rule is defined again and again
-    return _of_rules(rule, *(getattr(rule, name, None) for name in ("fwd", "bwd", "jvp")))
-
-
-@_kept
-def _of_rules(rule: Any, *defined: Any) -> Subject:
-    return Subject(
-        getattr(rule, "__name__", type(rule).__name__),
-        rule,
-        functools.partial(_pull_back, rule),
-        vars(rule)["__wrapped__"],
-        isinstance(rule, jax.custom_jvp),
-        _importing_of(rule),
-    )
-
-
-def _importing_of(rule: Any) -> str:
-    """The line that imports a function which its module names so, or a comment."""
-    module, name = getattr(rule, "__module__", None), getattr(rule, "__qualname__", "")
-    if module is None or module == "__main__" or "<" in name or "." in name:
-        return f"rule = ...  # {getattr(rule, '__name__', 'your function')}"
-    return _importing(module, name)
-
-
-def _importing(module: str, name: str) -> str:
-    return f"from {module} import {name} as rule"
-
-
-def _pull_back(function: Any, args: tuple, dy: Any) -> tuple[Any, Any]:
-    fixed = getattr(function, "nondiff_argnums", ())
-    moved = [k for k in range(len(args)) if k not in fixed]
-
-    def of(*xs: Any) -> Any:
-        every = list(args)
-        for k, x in zip(moved, xs, strict=True):
-            every[k] = x
-        return function(*every)
-
-    y, pull = jax.vjp(of, *(args[k] for k in moved))
-    given = dict(zip(moved, pull(dy), strict=True))
-    return y, tuple(given.get(k) for k in range(len(args)))
+    ours: Any
+    truth: Any
+    loss: Any
 
 
 class Problem:
-    """A subject, its definition, and arguments described by specifications.
-
-    Numbers travel as flat lists of arrays: the leaves of the arguments that are arrays, then one
-    cotangent for each floating leaf of the value. A key is fixed, and part of the program.
-    """
+    """A subject, its definition, and arguments described by specifications."""
 
     def __init__(
         self,
@@ -165,89 +62,138 @@ class Problem:
         definition: Callable[..., Any],
         args: tuple,
         argnums: Sequence[int] | None = None,
+        names: Sequence[str] = (),
+        wide_mode: bool = False,
+        intended: Callable[..., Any] | None = None,
     ):
-        self.subject, self.definition = subject, definition
+        self.intended = intended
+        self.subject, self.definition, self.argnums = subject, definition, argnums
+        self.argument_names = tuple(names)
         paths, self.tree = jax.tree_util.tree_flatten_with_path(args, is_leaf=lambda x: x is None)
-        leaves = [_inputs.Spec((), "none") if x is None else x for _, x in paths]
-        self.specs = [_inputs.spec_of(x) for x in leaves]
-        self.paths = [_path_text(path) for path, _ in paths]
-        self._shapes: dict[np.dtype, Any] = {}
-        self._ours: dict[np.dtype, Any] = {}
-        self.kept: dict[str, Any] = {}  # what others find out once and ask again
+        leaves = [domains.Spec((), "none") if x is None else x for _, x in paths]
+        self.specs = [domains.spec_of(x) for x in leaves]
+        self.paths = [_path_text(path, self.argument_names) for path, _ in paths]
+        self.places = [path[0].idx for path, _ in paths]
+        self.keys = [jax.tree_util.keystr(path[1:]) for path, _ in paths]
         rng = np.random.default_rng(0)
         self._fixed = {
-            i: _inputs.draw(s, rng, "normal")
+            i: _fixed_value(s, rng)
             for i, s in enumerate(self.specs)
             if s.domain in ("key", "none", "static")
         }
-        self.free = [i for i in range(len(leaves)) if i not in self._fixed]
-        self.argnums = argnums
+        self.parts = [
+            part
+            for i, s in enumerate(self.specs)
+            if i not in self._fixed
+            for part in _parts(i, _dtype(s), s.shape)
+        ]
         wanted = range(len(args)) if argnums is None else argnums
         self.differentiated = [
             k
-            for k, i in enumerate(self.free)
-            if self.specs[i].domain != "integers" and paths[i][0][0].idx in wanted
+            for k, part in enumerate(self.parts)
+            if self.specs[part.place].domain not in ("integers", "permutation")
+            and paths[part.place][0][0].idx in wanted
         ]
+        # 64-bit mode where it was asked for, by a dtype or by the user's own setting
+        self.wide_mode = wide_mode or any(p.dtype.itemsize >= 8 and p.half == "" or
+                                          p.dtype == np.complex128 for p in self.parts)  # fmt: skip
 
-    # Arguments and values
+    @property
+    def dtype(self) -> np.dtype:
+        """The narrowest floating dtype among the arguments: what half its digits are."""
+        own = [_real(self.parts[k].dtype) for k in self.differentiated]
+        own = own or [_real(p.dtype) for p in self.parts if p.dtype.kind in "fVc"]
+        return max(own, key=lambda d: float(jnp.finfo(d).eps), default=np.dtype(np.float32))
 
-    def arguments(self, leaves: Sequence[Any]) -> tuple:
-        """The tuple of arguments whose array leaves these are."""
-        by_place = dict(zip(self.free, leaves, strict=True))
-        return self.tree.unflatten(
-            [by_place.get(i, self._fixed.get(i)) for i in range(len(self.specs))]
+    def mode(self) -> Any:
+        """64-bit mode as the question has it."""
+        return jax.enable_x64(self.wide_mode)
+
+    def with_specs(self, specs: Sequence[Any]) -> "Problem":
+        """The same question about arguments of other shapes or dtypes."""
+        return Problem(
+            self.subject, self.definition, self.tree.unflatten(specs), self.argnums,
+            self.argument_names, self.wide_mode, self.intended,
+        )  # fmt: skip
+
+    def argument(self, i: int) -> str:
+        """How a user would name the i-th argument."""
+        names = self.argument_names
+        return names[i] if i < len(names) else f"argument {i}"
+
+    @property
+    def asked_in_words(self) -> tuple[str, ...]:
+        """Name, dtype and domain of each argument that is no constant."""
+        return tuple(
+            f"{path}: {domains.describe(spec)}"
+            for path, spec in zip(self.paths, self.specs, strict=True)
+            if spec.domain not in ("none", "static")
         )
 
-    def contains(self, point: Sequence[Any]) -> bool:
-        """Whether the leaves of a point (cotangents may follow) are in their domains."""
-        return all(self.specs[i].contains(x) for i, x in zip(self.free, point, strict=False))
+    @property
+    def free(self) -> list[int]:
+        """Which leaf each part belongs to."""
+        return [part.place for part in self.parts]
+
+    def path_of(self, k: int) -> str:
+        """The k-th differentiated part as Python finds it among the cotangents: "0['w']"."""
+        part = self.parts[self.differentiated[k]]
+        return f"[{self.places[part.place]}]{self.keys[part.place]}"
 
     def name_of(self, k: int) -> str:
-        """How a user would write the k-th differentiated argument."""
-        return self.paths[self.free[self.differentiated[k]]]
+        """How a user would write the k-th differentiated part."""
+        part = self.parts[self.differentiated[k]]
+        half = {"": "", "re": ", real part", "im": ", imaginary part"}[part.half]
+        return self.paths[part.place] + half
 
-    def draw(self, rng: np.random.Generator, style: str, dtype: Any = np.float64) -> list:
+    # Points
+
+    def spec(self, k: int) -> domains.Spec:
+        """The specification of a part: of a half of a complex array, a real one."""
+        part = self.parts[k]
+        spec = self.specs[part.place]
+        return spec if not part.half else replace(spec, dtype=str(_real(part.dtype)))
+
+    def contains(self, point: Sequence[Any]) -> bool:
+        """Whether the leaves of a point (cotangents may follow) are in their domains and dtypes."""
+        return all(
+            self.spec(k).contains(x) and _fits(x, self.parts[k].dtype)
+            for k, x in zip(range(len(self.parts)), point, strict=False)
+        )
+
+    def draw(self, rng: np.random.Generator, style: str) -> list:
         """Array leaves for one point."""
-        drawn = [_inputs.draw(self.specs[i], rng, style) for i in self.free]
-        return [x.astype(dtype) if is_floating(x.dtype) else x for x in drawn]
+        return [domains.draw(self.spec(k), rng, style) for k in range(len(self.parts))]
 
     def draw_styles(self, rng: np.random.Generator, points: int) -> list:
         """Array leaves for many points, stacked, in every style in turn."""
-        return [_inputs.draw_styles(self.specs[i], rng, points) for i in self.free]
+        return [domains.draw_styles(self.spec(k), rng, points) for k in range(len(self.parts))]
+
+    def centre(self) -> list | None:
+        """The centre of the domain: equal eigenvalues, equal shares; None where there is none."""
+        rng = np.random.default_rng(0)
+        found = []
+        for k in range(len(self.parts)):
+            centre = self.spec(k).centre()
+            found.append(domains.draw(self.spec(k), rng, "round") if centre is None else centre)
+        return found
 
     def given_leaves(self, args: tuple) -> list | None:
-        """The array leaves of concrete arguments; None where some are specifications."""
+        """The parts of concrete arguments; None where some are specifications."""
         leaves = jax.tree.leaves(args, is_leaf=lambda x: x is None)
-        found = [leaves[i] for i in self.free]
-        if any(isinstance(x, _inputs.Spec) for x in found):
+        found = [leaves[p.place] for p in self.parts]
+        if any(isinstance(x, domains.Spec | jax.ShapeDtypeStruct) for x in found):
             return None
-        arrays = [np.asarray(x) for x in found]
-        return [x.astype(np.float64) if is_floating(x.dtype) else x for x in arrays]
+        return [_half(np.asarray(x), p.half) for x, p in zip(found, self.parts, strict=True)]
 
-    def with_specs(self, specs: Sequence[Any]) -> "Problem":
-        """The same question about arguments of other shapes."""
-        args = self.tree.unflatten(specs)
-        return Problem(self.subject, self.definition, args, self.argnums)
+    def cotangents(self, rng: np.random.Generator, style: str) -> list:
+        """One cotangent for each part of the value, in float64."""
+        return [x[0] for x in self._cotangents(rng, style, 1)]
 
-    def values_shape(self, dtype: Any = np.float64) -> Any:
-        """The tree of shapes and dtypes of the definition's value."""
-        dtype = np.dtype(dtype)
-        if dtype not in self._shapes:
-            leaves = self.draw(np.random.default_rng(0), "normal", dtype)
-            with mode_of(dtype):
-                self._shapes[dtype] = jax.eval_shape(
-                    lambda *xs: self.definition(*self.arguments(xs)), *leaves
-                )
-        return self._shapes[dtype]
-
-    def cotangents(self, shape: Any, rng: np.random.Generator, style: str) -> list:
-        """One cotangent for each floating leaf of the value, in float64."""
-        return [x[0] for x in self._cotangents(shape, rng, style, 1)]
-
-    def cotangents_styles(self, shape: Any, rng: np.random.Generator, points: int) -> list:
+    def cotangents_styles(self, rng: np.random.Generator, points: int) -> list:
         """Cotangents for many points, stacked: round and normal ones in turn."""
         both = [
-            self._cotangents(shape, rng, style, len(range(k, points, 2)))
+            self._cotangents(rng, style, len(range(k, points, 2)))
             for k, style in enumerate(("round", "normal"))
         ]
         out = []
@@ -257,254 +203,273 @@ class Problem:
             out.append(x)
         return out
 
-    def _cotangents(self, shape: Any, rng: np.random.Generator, style: str, points: int) -> list:
+    def _cotangents(self, rng: np.random.Generator, style: str, points: int) -> list:
         out = []
-        for leaf in jax.tree.leaves(shape):
-            if is_floating(leaf.dtype):
-                if style == "round":
-                    x = rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (points, *leaf.shape))
-                else:
-                    x = rng.normal(size=(points, *leaf.shape)) + 0.5
-                out.append(np.asarray(x, np.float32).astype(np.float64))
+        for part in self.value_parts:
+            if style == "round":
+                x = rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (points, *part.shape))
+            else:
+                x = rng.normal(size=(points, *part.shape)) + 0.5
+            out.append(np.asarray(x, _real(part.dtype)).astype(np.float64))
         return out
 
-    # Programs of flat lists
+    def points_that_fit(self, most: int) -> int:
+        """So many points that a stack of them stays small."""
+        size = sum(math.prod(p.shape) for p in (*self.parts, *self.value_parts))
+        return int(max(2, min(most, _MOST_NUMBERS // max(size, 1))))
 
-    def _dy(self, shape: Any, cotangents: Sequence[Any]) -> Any:
-        leaves, tree = jax.tree.flatten(shape)
-        given = iter(cotangents)
-        return tree.unflatten(
-            [
-                jnp.asarray(next(given), leaf.dtype)
-                if is_floating(leaf.dtype)
-                else np.zeros(leaf.shape, jax.dtypes.float0)
-                for leaf in leaves
-            ]
-        )
+    # Arguments, values and cotangents from parts
+
+    def arguments(self, leaves: Sequence[Any]) -> tuple:
+        """The tuple of arguments whose parts these are."""
+        by_place = dict(self._fixed)
+        for part, x in zip(self.parts, leaves, strict=True):
+            if part.half == "im":
+                by_place[part.place] = _complex(by_place[part.place], x, part.dtype)
+            else:
+                by_place[part.place] = x
+        return self.tree.unflatten([by_place[i] for i in range(len(self.specs))])
+
+    def concrete(self, leaves: Sequence[Any]) -> tuple:
+        """The same in the dtypes asked for, as NumPy arrays: for a report."""
+        return self.arguments(self.asked(leaves))
+
+    def asked(self, leaves: Sequence[Any]) -> list:
+        """Parts (cotangents may follow) in the dtypes that the programs take."""
+        kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
+        return [np.asarray(x).astype(d) for x, d in zip(leaves, kinds, strict=False)]
+
+    @functools.cached_property
+    def value_shape(self) -> Any:
+        """The tree of shapes and dtypes of the definition's value."""
+        with self.mode():
+            return jax.eval_shape(
+                lambda *xs: self.definition(*self.arguments(xs)), *self.leaf_forms
+            )
+
+    @functools.cached_property
+    def value_parts(self) -> list[Part]:
+        """The real parts of the value's floating leaves."""
+        leaves = jax.tree.leaves(self.value_shape)
+        return [p for i, x in enumerate(leaves) for p in _parts(i, x.dtype, x.shape)
+                if jnp.issubdtype(x.dtype, jnp.inexact)]  # fmt: skip
+
+    @functools.cached_property
+    def leaf_forms(self) -> list:
+        """Shapes and dtypes of the parts of the arguments."""
+        return [
+            jax.ShapeDtypeStruct(
+                p.shape, _real(p.dtype), weak_type=getattr(self.specs[p.place], "weak", False)
+            )
+            for p in self.parts
+        ]
+
+    @functools.cached_property
+    def dy_forms(self) -> list:
+        """Shapes and dtypes of the parts of a cotangent."""
+        return [jax.ShapeDtypeStruct(p.shape, _real(p.dtype)) for p in self.value_parts]
+
+    def _dy(self, cotangents: Sequence[Any]) -> Any:
+        """The cotangent of the value, as jax.vjp takes it.
+
+        z = x + iy comes apart as (x, y), so that (a, b) goes back as a - ib: JAX's convention.
+        """
+        leaves, tree = jax.tree.flatten(self.value_shape)
+        out: list[Any] = [np.zeros(x.shape, jax.dtypes.float0) for x in leaves]
+        for part, c in zip(self.value_parts, cotangents, strict=True):
+            c = jnp.asarray(c, _real(part.dtype))
+            if part.half == "im":
+                out[part.place] = _complex(out[part.place], -c, part.dtype)
+            else:
+                out[part.place] = c
+        return tree.unflatten(out)
+
+    # The programs
 
     def ours(
         self, leaves: Sequence[Any], cotangents: Sequence[Any], inspect: Callable | None = None
     ) -> tuple[list, list]:
-        """The subject's value and its own backward pass: floating leaves of each.
+        """The subject's value and its own backward pass: real parts of each.
 
         `inspect(args, y, given)`, where there is one, sees what the subject gives.
         """
         args = self.arguments(leaves)
-        dtype = next((x.dtype for x in leaves if is_floating(x.dtype)), np.dtype(np.float64))
-        y, given = self.subject.backward(args, self._dy(self.values_shape(dtype), cotangents))
-        flat = self._flat_cotangents(args, given)
+        y, given = self.subject.backward(args, self._dy(cotangents))
+        flat = flat_cotangents(args, given)
         if inspect is not None:
             inspect(args, y, given)
-        return floating_leaves(y), [flat[self.free[k]] for k in self.differentiated]
-
-    def trace_ours(self, dtype: Any, inspect: Callable | None = None) -> Any:
-        """`ours` as a jaxpr, for floating arguments of a dtype, traced once."""
-        dtype = np.dtype(dtype)
-        if dtype not in self._ours:
-            with mode_of(dtype):
-                leaves, dy = self.example(dtype)
-                program = functools.partial(self.ours, inspect=inspect)
-                self._ours[dtype] = jax.make_jaxpr(program)(leaves, dy)
-        return self._ours[dtype]
-
-    def example(self, dtype: Any = np.float64) -> tuple[list, list]:
-        """Leaves and cotangents of the right shapes, to trace programs with."""
-        leaves = self.draw(np.random.default_rng(0), "normal", dtype)
-        dy = self.cotangents(self.values_shape(dtype), np.random.default_rng(0), "round")
-        return leaves, [c.astype(dtype) for c in dy]
+        return value_parts(y), [
+            _pulled(flat[self.parts[k].place], self.parts[k].half) for k in self.differentiated
+        ]
 
     def truth(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[list, list]:
-        """The definition's value and jax.vjp of it."""
-        return self._value_and_pull(self.definition, leaves, cotangents)
+        """The definition's value and jax.vjp of it; or the derivative that is intended."""
+        if self.intended is not None:
+            args, dy = self.arguments(leaves), self._dy(cotangents)
+            given = self.intended(*args, dy)
+            given = given if isinstance(given, tuple) and len(args) > 1 else (given,)
+            flat = flat_cotangents(args, given[0] if isinstance(given[0], tuple) else given)
+            return value_parts(self.definition(*args)), [
+                _pulled(flat[self.parts[k].place], self.parts[k].half) for k in self.differentiated
+            ]
 
-    def pull_of(self, function: Callable, leaves: Sequence[Any], cotangents: Sequence[Any]) -> list:
-        """jax.vjp of another function of the same arguments."""
-        return self._value_and_pull(function, leaves, cotangents)[1]
+        def of_differentiated(differentiated):
+            return self.definition(*self.arguments(self.with_moved(leaves, differentiated)))
 
-    def _with(self, leaves: Sequence[Any], differentiated: Sequence[Any]) -> list:
+        y, pull = jax.vjp(of_differentiated, [leaves[k] for k in self.differentiated])
+        return value_parts(y), pull(self._dy(cotangents))[0]
+
+    def loss(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> Any:
+        """The definition's value against the cotangents: the number whose gradient is judged."""
+        y = value_parts(self.definition(*self.arguments(leaves)))
+        dtype = np.float64 if self.wide_mode else np.float32
+        terms = (jnp.sum(a.astype(dtype) * b.astype(dtype)) for a, b in zip(y, cotangents, strict=True))
+        return sum(terms, jnp.zeros((), dtype))
+
+    def with_moved(self, leaves: Sequence[Any], differentiated: Sequence[Any]) -> list:
         """The leaves, with others in the places of those that are differentiated."""
         new = list(leaves)
         for k, x in zip(self.differentiated, differentiated, strict=True):
             new[k] = x
         return new
 
-    def _value_and_pull(
-        self, function: Callable, leaves: Sequence[Any], cotangents: Sequence[Any]
-    ) -> tuple[list, list]:
-        def of_differentiated(differentiated):
-            return function(*self.arguments(self._with(leaves, differentiated)))
+    def trace(self, function: Callable) -> Any:
+        """A function of (leaves, cotangents) as a jaxpr, in the dtypes asked for."""
+        with self.mode():
+            return jax.make_jaxpr(function)(self.leaf_forms, self.dy_forms)
 
-        y, pull = jax.vjp(of_differentiated, [leaves[k] for k in self.differentiated])
-        shape = jax.eval_shape(lambda: y)
-        return floating_leaves(y), pull(self._dy(shape, cotangents))[0]
+    def trace_ours(self, inspect: Callable | None = None) -> Any:
+        """`ours` as a jaxpr, traced once."""
+        if "ours" not in self.__dict__.setdefault("_traced", {}):
+            self._traced["ours"] = self.trace(functools.partial(self.ours, inspect=inspect))
+        return self._traced["ours"]
 
-    def loss(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> Any:
-        """The definition's value against the cotangents: the number whose gradient is judged."""
-        y = floating_leaves(self.definition(*self.arguments(leaves)))
-        return sum((jnp.sum(a * b) for a, b in zip(y, cotangents, strict=True)), jnp.zeros(()))
+    @functools.cached_property
+    def traced_truth(self) -> Any:
+        """`truth` as a jaxpr; None where JAX cannot differentiate the definition."""
+        try:
+            return self.trace(self.truth)
+        except Exception as error:  # whatever JAX raises of a loop, a callback or a kernel
+            self.why_no_autodiff = f"{type(error).__name__}: {first_line(error)}"
+            return None
 
-    def _flat_cotangents(self, args: tuple, given: Any) -> list:
-        """One cotangent a leaf of the arguments; zeros where None was given."""
-        if not isinstance(given, tuple | list) or len(given) != len(args):
-            raise ContractBroken(
-                "structure",
-                f"expected a tuple of {len(args)} cotangents, one an argument, got {_kind(given)}",
-            )
-        flat: list = []
-        for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
-            leaves, tree = jax.tree.flatten(arg, is_leaf=lambda x: x is None)
-            if cotangent is None and arg is not None:
-                flat.extend(_zero(x) for x in leaves)
-                continue
-            found, other = jax.tree.flatten(cotangent, is_leaf=lambda x: x is None)
-            if other != tree:
-                raise ContractBroken(
-                    "structure",
-                    f"expected the cotangent of argument {i} to have the tree {tree}, got {other}",
-                )
-            flat.extend(_zero(x) if c is None else c for c, x in zip(found, leaves, strict=True))
-        return flat
+    why_no_autodiff = ""
 
-    # What follows runs the traced programs, so that the user's code is traced once a dtype
+    @functools.cached_property
+    def traced(self) -> Traced:
+        """All programs."""
+        return Traced(self.trace_ours(), self.traced_truth, self.trace(self.loss))
 
-    def compiled(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, Any]:
-        """Both programs over a stack of points: floating leaves of the value, and cotangents."""
-        return self.run(leaves, cotangents)[:2]
+    @functools.cached_property
+    def traced_value(self) -> Any:
+        """The definition's value alone, as a jaxpr of leaves and cotangents."""
+        return self.trace(lambda leaves, dy: value_parts(self.definition(*self.arguments(leaves))))
 
-    def run(self, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, Any, np.ndarray]:
-        """The same, and their decisions, a row a point."""
-        program, stacks = self.programs[0], [*leaves, *cotangents]
-        n, most = len(stacks[0]), len(_thresholds.GRID)
+    def split(self, results: Sequence[Any]) -> tuple[list, list]:
+        """A program's results: parts of the value, and of the cotangents."""
+        n = len(self.value_parts)
+        return list(results[:n]), list(results[n:])
+
+    # The programs over stacks of points
+
+    def run(self, stacks: Sequence[Any]) -> tuple[Any, Any, np.ndarray]:
+        """Both programs in float64 over a stack of points; and their decisions, a row a point.
+
+        The definition's cotangents are None where JAX cannot differentiate it.
+        """
+        stacks = [np.asarray(x) for x in stacks]
+        n, most = len(stacks[0]), self.batch
         found = []
         for start in range(0, n, most):  # as many at a time, so that nothing is compiled twice
             rows = np.resize(np.arange(start, min(start + most, n)), most)
-            found.append(jax.tree.map(np.asarray, program(*(np.asarray(x)[rows] for x in stacks))))
+            found.append(jax.tree.map(np.asarray, self.compiled(*(x[rows] for x in stacks))))
         both, went = jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *found)
-        k = len(both[0]) - len(self.differentiated)
-        ours, truth = ((results[:k], results[k:]) for results in both)
-        return ours, truth, went
+        ours, truth = map(self.split, both)
+        return ours, truth if self.traced.truth is not None else (truth[0], None), went
 
     @functools.cached_property
-    def programs(self) -> tuple[Callable[..., Any], list]:
-        """Results and decisions of both over a stack of points, compiled; and the branches."""
-        run, branches = _thresholds.decisions([self.traced.ours, self.traced.truth])
-        return jit_quickly(jax.vmap(run)), branches
+    def batch(self) -> int:
+        """So many points are run at once."""
+        return min(len(thresholds.GRID), self.points_that_fit(len(thresholds.GRID)))
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """Results and decisions of both over a stack of points."""
+        definition = self.traced.truth if self.traced.truth is not None else self.traced_value
+        run, self.branches = thresholds.decisions([self.traced.ours, definition])
+        return mapped(run)
+
+    branches: list = []  # noqa: RUF012  # filled in when `compiled` is traced
+
+    def native(self, stacks: Sequence[Any]) -> tuple[Any, Any]:
+        """Both programs in the dtypes asked for, over a stack of points."""
+        with self.mode():
+            results = []
+            for program in self._native:
+                if program is None:
+                    results.append(([], None))
+                    continue
+                rows = program(*self._asked_stacks(stacks))
+                results.append(self.split([np.asarray(x).astype(np.float64) for x in rows]))
+        return results[0], results[1]
+
+    def _asked_stacks(self, stacks: Sequence[Any]) -> list:
+        kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
+        return [np.asarray(x).astype(d) for x, d in zip(stacks, kinds, strict=True)]
+
+    @functools.cached_property
+    def _native(self) -> tuple[Callable, Callable | None]:
+        truth = self.traced.truth if self.traced.truth is not None else self.traced_value
+        return mapped(core.jaxpr_as_fun(self.traced.ours)), mapped(core.jaxpr_as_fun(truth))
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
-        """The definition's value against the cotangents, over a stack of points."""
-        return jit_quickly(jax.vmap(self.loss))
-
-    @functools.cached_property
-    def compiled_scan(self) -> Callable[..., Any]:
-        """The subject alone over a stack of points, one after the other."""
-
-        def step(_, point):
-            return None, self.split(self.traced.ours, *point)
-
-        return jit_quickly(
-            lambda leaves, cotangents: jax.lax.scan(step, None, (leaves, cotangents))[1]
-        )
-
-    def split(self, jaxpr: Any, leaves: Sequence[Any], cotangents: Sequence[Any]) -> tuple:
-        """A traced program's results: floating leaves of the value, and of the cotangents."""
-        results = core.jaxpr_as_fun(jaxpr)(*leaves, *cotangents)
-        n = len(results) - len(self.differentiated)
-        return results[:n], results[n:]
+        """The definition's value against the cotangents, in float64, over a stack of points."""
+        return mapped(wide.widened(self.traced.loss))
 
     @functools.cached_property
     def thresholds(self) -> list[list]:
         """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
         rng = np.random.default_rng(0)
         starts = zip(*self.draw_styles(rng, _BASES), strict=True)
-        dys = self.cotangents(self.values_shape(), rng, "round")
-        n = len(self.free)
-        movable = [k for k in self.differentiated if not self.specs[self.free[k]].structured]
-        movable += range(n, n + len(dys))
-        program, branches = self.programs
+        dys = self.cotangents(rng, "round")
+        movable = [k for k in self.differentiated if self.spec(k).movable]
+        movable += range(len(self.parts), len(self.parts) + len(dys))
         points = [[*p, *dys] for p in starts]
-        found = _thresholds.find(lambda *xs: program(*xs)[1], branches, points, movable)
+
+        def decide(*xs: Any) -> Any:
+            return self.run(xs)[2]
+
+        self.run([np.stack([x]) for x in points[0]])  # which fills in the branches
+        found = thresholds.find(decide, self.branches, points, movable)
+        found = [self._projected(p) for p in found]
         return [p for p in found if self.contains(p)]
 
-    @functools.cached_property
-    def traced(self) -> "Traced":
-        """The programs as jaxprs, for float64 arguments."""
-        truth = self.traced_truth
-        return Traced(self.trace_ours(np.float64), truth)
-
-    @functools.cached_property
-    def traced_truth(self) -> Any:
-        """`truth` as a jaxpr, for float64 arguments."""
-        with mode_of(np.float64):
-            return jax.make_jaxpr(self.truth)(*self.example())
-
-    @functools.cached_property
-    def traced_loss(self) -> Any:
-        """`loss` as a jaxpr, for float64 arguments."""
-        with mode_of(np.float64):
-            return jax.make_jaxpr(self.loss)(*self.example())
-
-    @functools.cached_property
-    def traced_second(self) -> tuple[Any, Any]:
-        """The derivative of each pullback along one direction, as jaxprs."""
-        programs = (self.traced.ours, self.traced.truth)
-        # which has no forward derivative; the same derivative is taken of both
-        forward = not any("custom_vjp_call" in str(p) for p in programs)
-
-        def second(jaxpr: Any) -> Any:
-            def pulled(leaves, cotangents, differentiated):
-                return self.split(jaxpr, self._with(leaves, differentiated), cotangents)[1]
-
-            def along(leaves, cotangents):
-                at = [leaves[k] for k in self.differentiated]
-                program = functools.partial(pulled, leaves, cotangents)
-                if forward:
-                    return jax.jvp(program, (at,), (_direction(at),))[1]
-                out, pull = jax.vjp(program, at)
-                return pull([jnp.ones_like(x) for x in out])[0]
-
-            return jax.make_jaxpr(along)(*self.example())
-
-        return second(programs[0]), second(programs[1])
-
-    @functools.cached_property
-    def traced_forward(self) -> tuple[Any, Any]:
-        """The JVPs of subject and definition along one direction, as jaxprs."""
-
-        def forward(function: Callable) -> Any:
-            def along(leaves, _):
-                at = [leaves[k] for k in self.differentiated]
-
-                def of(differentiated):
-                    return floating_leaves(
-                        function(*self.arguments(self._with(leaves, differentiated)))
-                    )
-
-                return jax.jvp(of, (at,), (_direction(at),))[1]
-
-            return jax.make_jaxpr(along)(*self.example())
-
-        return forward(self.subject.forward), forward(self.definition)
+    def _projected(self, point: list) -> list:
+        """A point whose moved entries are brought back to their domains."""
+        n = len(self.parts)
+        return [*(self.spec(k).project(x) for k, x in enumerate(point[:n])), *point[n:]]
 
 
-def _direction(at: Sequence[Any]) -> list:
-    return [1 + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape) for x in at]
+def mapped(function: Callable) -> Callable[..., Any]:
+    """The function over stacks, compiled; one point after the other where it cannot be mapped."""
+    together, alone = jit_quickly(jax.vmap(function)), jit_quickly(function)
+    works: list[bool] = []
 
+    def run(*stacks: Any) -> Any:
+        if not works:
+            try:
+                found = together(*stacks)
+                works.append(True)
+                return found
+            except Exception:  # a primitive without a batching rule
+                works.append(False)
+        if works[0]:
+            return together(*stacks)
+        rows = [alone(*row) for row in zip(*stacks, strict=True)]
+        return jax.tree.map(lambda *xs: np.stack(xs), *rows)
 
-@dataclass(frozen=True)
-class Traced:
-    """Jaxprs of the subject's and of the definition's value and pullback."""
-
-    ours: Any
-    truth: Any
-
-
-class ContractBroken(Exception):
-    """The backward pass is not of the form that JAX expects."""
-
-    def __init__(self, kind: str, text: str):
-        super().__init__(text)
-        self.kind = kind
+    return run
 
 
 def jit_quickly(function: Callable) -> Callable:
@@ -528,16 +493,100 @@ def mode_of(dtype: Any) -> Any:
     return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
-def floating_leaves(tree: Any) -> list:
-    return [x for x in map(jnp.asarray, jax.tree.leaves(tree)) if is_floating(x.dtype)]
+def value_parts(tree: Any) -> list:
+    """The real parts of a value's floating leaves."""
+    out: list[Any] = []
+    for x in map(jnp.asarray, jax.tree.leaves(tree)):
+        if is_floating(x.dtype):
+            out.append(x)
+        elif jnp.issubdtype(x.dtype, jnp.complexfloating):
+            out += [lax.real(x), lax.imag(x)]
+    return out
+
+
+def flat_cotangents(args: tuple, given: Any) -> list:
+    """One cotangent a leaf of the arguments; zeros where None was given.
+
+    Raises:
+      ContractBroken: the cotangents are not in the arguments' tree.
+    """
+    if not isinstance(given, tuple | list) or len(given) != len(args):
+        raise ContractBroken(
+            "structure",
+            f"expected a tuple of {len(args)} cotangents, one an argument, got {kind_of(given)}",
+        )
+    flat: list = []
+    for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
+        leaves, tree = jax.tree.flatten(arg, is_leaf=lambda x: x is None)
+        if cotangent is None and arg is not None:
+            flat.extend(_zero(x) for x in leaves)
+            continue
+        found, other = jax.tree.flatten(cotangent, is_leaf=lambda x: x is None)
+        if other != tree:
+            raise ContractBroken(
+                "structure",
+                f"expected the cotangent of argument {i} to have the tree {tree}, got {other}",
+            )
+        flat.extend(_zero(x) if c is None else c for c, x in zip(found, leaves, strict=True))
+    return flat
 
 
 def _zero(x: Any) -> Any:
     if not (hasattr(x, "dtype") or isinstance(x, bool | int | float | complex)):
         return None
-    if is_floating(jnp.result_type(x)):
-        return jnp.zeros(jnp.shape(x), jnp.result_type(x))
+    dtype = jnp.result_type(x)
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.zeros(jnp.shape(x), dtype)
     return np.zeros(jnp.shape(x), jax.dtypes.float0)
+
+
+def _pulled(cotangent: Any, half: str) -> Any:
+    """A cotangent, or a half of one: x + iy is pulled back to u - iv, so that v is minus its half."""
+    if not half:
+        return jnp.asarray(cotangent)
+    if not jnp.issubdtype(jnp.result_type(cotangent), jnp.complexfloating):
+        return cotangent if half == "re" else jnp.zeros_like(cotangent)
+    return lax.real(cotangent) if half == "re" else -lax.imag(cotangent)
+
+
+def _parts(place: int, dtype: Any, shape: tuple[int, ...]) -> list[Part]:
+    halves = ("re", "im") if jnp.issubdtype(dtype, jnp.complexfloating) else ("",)
+    return [Part(place, half, np.dtype(dtype), tuple(shape)) for half in halves]
+
+
+def _complex(re: Any, im: Any, dtype: Any) -> Any:
+    if isinstance(re, np.ndarray) and isinstance(im, np.ndarray):
+        return (re + 1j * im).astype(dtype)
+    return lax.complex(jnp.asarray(re, _real(dtype)), jnp.asarray(im, _real(dtype)))
+
+
+def _half(x: np.ndarray, half: str) -> np.ndarray:
+    """A part of an array, floating ones in float64."""
+    if half:
+        x = x.real if half == "re" else x.imag
+    return x.astype(np.float64) if is_floating(x.dtype) else x
+
+
+def _real(dtype: Any) -> np.dtype:
+    """The dtype of a part of an array."""
+    return np.dtype({"complex64": np.float32, "complex128": np.float64}.get(str(dtype), dtype))
+
+
+def _dtype(spec: domains.Spec) -> np.dtype:
+    return np.dtype(spec.kind if spec.domain in ("integers", "permutation") else spec.floating)
+
+
+def _fits(x: Any, dtype: np.dtype) -> bool:
+    """Whether numbers are in the range of a floating dtype."""
+    if x.dtype.kind != "f" or not jnp.issubdtype(dtype, jnp.inexact):
+        return True
+    return bool(np.all(np.abs(x) <= float(jnp.finfo(_real(dtype)).max)))
+
+
+def _fixed_value(spec: domains.Spec, rng: np.random.Generator) -> Any:
+    if spec.domain == "key" and spec.value is not None:
+        return spec.value
+    return domains.draw(spec, rng, "normal")
 
 
 def first_line(problem: Exception) -> str:
@@ -546,9 +595,7 @@ def first_line(problem: Exception) -> str:
     return lines[0][:200] if lines else "no message"
 
 
-def _kind(x: Any) -> str:
-    return f"a {type(x).__name__} of {len(x)}" if isinstance(x, tuple | list) else type(x).__name__
-
-
-def _path_text(path: tuple) -> str:
-    return f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}"
+def _path_text(path: tuple, names: Sequence[str]) -> str:
+    place = path[0].idx
+    own = names[place] if place < len(names) else f"argument {place}"
+    return f"{own}{jax.tree_util.keystr(path[1:])}"

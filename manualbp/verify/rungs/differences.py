@@ -1,87 +1,145 @@
 """Where no exact form exists: float64 differences of the definition, with an error estimate."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from manualbp.verify.ask.problem import Problem
-from manualbp.verify.rungs.exact import Finding
+from manualbp.verify.evidence import Entry, Finding
 
 # Steps are the size of the entry times these; each is half of the one before
 _LEVELS = 9
 _FIRST = 2.0**-4
-
-
 # Two float64 programs of one function may differ by so much where it is ill conditioned
 _ROUNDING = 1e-7
+# Entries that are differenced one by one
+_ENTRIES = 24
+TRUTH: Any = "float64 differences"
 
 
 def decide(
     problem: Problem,
     point: Sequence[np.ndarray],
     got: Sequence[np.ndarray],
-    autodiff: Sequence[np.ndarray],
-) -> Iterator[tuple[int, np.ndarray, dict[tuple, Finding]]]:
-    """For each differentiated leaf the estimated gradient, and a finding for every entry.
+    autodiff: Sequence[np.ndarray] | None,
+    at: int = 0,
+) -> Iterator[Finding]:
+    """Findings at one point: every entry along random lines, and some entries alone.
 
     Central differences are extrapolated to step 0 (Ridders 1982); the estimate's own error is the
-    largest disagreement between the two best extrapolations. An entry is right within ten of
-    those errors, wrong beyond a hundred if autodiff sides with the estimate, and undecided else.
+    largest disagreement between the two best extrapolations. A number is right within ten of
+    those errors, wrong beyond a hundred if autodiff sides with the estimate, or is not there, and
+    undecided else.
 
     Args:
       problem: whose definition is differenced, in float64.
       point: leaves, then cotangents.
       got: our cotangents of the differentiated leaves.
-      autodiff: those of jax.vjp of the definition.
+      autodiff: those of jax.vjp of the definition, where there is one.
+      at: which point it is.
     """
+    rng = np.random.default_rng(0)
     for leaf, k in enumerate(problem.differentiated):
-        estimate, error = _richardson(problem, point, k)
-        findings = {
-            index: _decide_entry(
-                *(float(x[index]) for x in (got[leaf], autodiff[leaf], estimate, error))
-            )
-            for index in np.ndindex(estimate.shape)
-        }
-        yield leaf, estimate, findings
+        entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
+        directions = [_one(point[k].shape, index) for index in entries]
+        line = rng.choice([-1.0, 1.0], point[k].shape) * (1 + np.asarray(rng.random(point[k].shape)))
+        estimates, errors = _richardson(problem, point, k, [line, *directions])
+        rows = [
+            (None, _along(got[leaf], line), None if autodiff is None else _along(autodiff[leaf], line))
+        ]
+        rows += [
+            (i, float(got[leaf][i]), None if autodiff is None else float(autodiff[leaf][i]))
+            for i in entries
+        ]
+        terms = float(np.abs(got[leaf] * line).sum()) if np.all(np.isfinite(got[leaf])) else 0.0
+        for n, ((index, x, other), estimate, error) in enumerate(zip(rows, estimates, errors, strict=True)):
+            finding = _entry(
+                Entry("gradient", leaf, index or ()), x, other, float(estimate), float(error),
+                terms if n == 0 else 0.0, at,
+            )  # fmt: skip
+            if index is None and point[k].size > 1:
+                if finding.relation == "other":
+                    continue  # an entry says so too, or nothing is certain
+                if finding.relation == "same":  # every entry of it counts as one
+                    yield finding
+                continue
+            yield finding
 
 
-def _decide_entry(got: float, autodiff: float, estimate: float, error: float) -> Finding:
-    truth = "float64 differences"
-    if not np.isfinite(estimate):
-        return Finding("undecided", got, estimate, truth, why="no estimate")
+def _chosen(rng: np.random.Generator, got: np.ndarray, autodiff: np.ndarray | None) -> list[tuple]:
+    """Entries to look at: those on which the two differ most, and a spread of the rest."""
+    flat = np.arange(got.size)
+    if autodiff is not None and got.size:
+        with np.errstate(all="ignore"):
+            off = np.abs(got - autodiff) / (np.abs(got) + np.abs(autodiff) + 1e-300)
+        off = np.where(np.isfinite(off), off, 1.0).ravel()
+        off[np.isfinite(got).ravel() != np.isfinite(autodiff).ravel()] = 2.0
+        flat = np.concatenate([np.argsort(-off)[: _ENTRIES // 2], rng.permutation(flat)])
+    else:
+        flat = rng.permutation(flat)
+    some = list(dict.fromkeys(flat.tolist()))[:_ENTRIES]
+    return [tuple(int(i) for i in np.unravel_index(n, got.shape)) for n in some]
+
+
+def _one(shape: tuple[int, ...], index: tuple) -> np.ndarray:
+    direction = np.zeros(shape)
+    direction[index] = 1.0
+    return direction
+
+
+def _along(gradient: np.ndarray, line: np.ndarray) -> float:
+    return float(np.sum(gradient * line))
+
+
+def _entry(
+    entry: Entry, got: float, autodiff: float | None, estimate: float, error: float,
+    terms: float, at: int,
+) -> Finding:  # fmt: skip
+    if not np.isfinite(estimate) or not np.isfinite(error):
+        return Finding(entry, "undecided", got, estimate, TRUTH, why="no estimate", at=at)
 
     def near(x: float, errors: float) -> bool:
-        return abs(x - estimate) <= max(errors * error, _ROUNDING * max(abs(x), abs(estimate)))
+        size = max(abs(x), abs(estimate), terms)
+        return abs(x - estimate) <= max(errors * error, _ROUNDING * size)
 
     if near(got, 10):
         gap, size = max(abs(got - estimate), error), max(abs(got), abs(estimate))
-        return Finding(
-            "right", got, estimate, truth, -np.log10(gap / size) if gap and size else np.inf
-        )
-    if near(autodiff, 10) and not near(got, 100):
-        return Finding("wrong", got, estimate, truth)
-    return Finding("undecided", got, estimate, truth, why="the estimate is too rough")
+        digits = -np.log10(gap / size) if gap and size else np.inf
+        return Finding(entry, "same", got, estimate, TRUTH, digits, at=at)
+    sure = error <= 1e-4 * max(abs(estimate), 1e-300) or (not np.isfinite(got) and error < 1e-3)
+    sides = near(autodiff, 10) if autodiff is not None and np.isfinite(autodiff) else sure
+    if sides and not near(got, 100):
+        return Finding(entry, "other", got, estimate, TRUTH, at=at)
+    return Finding(entry, "undecided", got, estimate, TRUTH, why="the estimate is rough", at=at)
 
 
-def _richardson(problem: Problem, point: Sequence[np.ndarray], k: int):
-    """The derivative in every entry of array k, and a bound on its error."""
+def _richardson(
+    problem: Problem, point: Sequence[np.ndarray], k: int, directions: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The derivative along each direction in array k, and a bound on its error."""
     x = np.asarray(point[k], np.float64)
-    n = x.size
-    size = np.maximum(np.abs(x.ravel()), 1.0)
-    steps = _FIRST * 0.5 ** np.arange(_LEVELS)[:, None] * size  # (levels, entries)
-    moved = np.zeros((2, _LEVELS, n, n))
-    for sign in (0, 1):
-        moved[sign][:, np.arange(n), np.arange(n)] = (1 - 2 * sign) * steps
-    stack = [np.repeat(np.asarray(a)[None], moved[..., 0].size, 0) for a in point]
+    n = len(directions)
+    along = np.stack(directions)
+    moves = along != 0
+    size = np.array([max(np.abs(x[m]).max(initial=0.0), 1.0) if m.sum() == 1 else 1.0 for m in moves])
+    steps = _FIRST * 0.5 ** np.arange(_LEVELS)[:, None] * size  # (levels, directions)
+    signs = np.array([1.0, -1.0])[:, None, None]
+    moved = (signs * steps).reshape(2, _LEVELS, n, *(1 for _ in x.shape)) * along
+    count = 2 * _LEVELS * n
+    stack = [np.broadcast_to(np.asarray(a), (count, *np.shape(a))) for a in point]
     stack[k] = x + moved.reshape(-1, *x.shape)
-    values = np.asarray(
-        problem.compiled_loss(stack[: len(problem.free)], stack[len(problem.free) :])
+    values = np.concatenate(
+        [
+            np.asarray(problem.compiled_loss(*(np.asarray(a[i : i + _AT_ONCE]) for a in stack))[0])
+            for i in range(0, count, _AT_ONCE)
+        ]
     )
     plus, minus = values.reshape(2, _LEVELS, n)
     with np.errstate(all="ignore"):
         table = (plus - minus) / (2 * steps)
         # the terms of a small value need not be small: the largest value met stands for them
-        noise = 4 * np.finfo(float).eps * np.nanmax(np.abs(values), initial=0.0) / steps
+        noise = 4 * _eps(problem) * np.nanmax(np.abs(values), initial=0.0) / steps
         best, error = table[-1], np.full(n, np.inf)
         previous = table
         for order in range(1, _LEVELS):
@@ -89,9 +147,18 @@ def _richardson(problem: Problem, point: Sequence[np.ndarray], k: int):
             for row in range(len(better)):
                 bound = np.maximum(np.abs(better[row] - previous[row + 1]), noise[row + order])
                 improves = bound < error
-                best, error = (
-                    np.where(improves, better[row], best),
-                    np.where(improves, bound, error),
-                )
+                best = np.where(improves, better[row], best)
+                error = np.where(improves, bound, error)
             previous = better
-    return best.reshape(x.shape), error.reshape(x.shape)
+    return best, error
+
+
+# Points that are run at once
+_AT_ONCE = 64
+
+
+def _eps(problem: Problem) -> float:
+    """The rounding of the program that is differenced: some run in a dtype of their own."""
+    text = str(problem.traced.loss.jaxpr)
+    own = any(name in text for name in ("callback", "ffi_call", "pallas_call"))
+    return float(np.finfo(np.float32 if own else np.float64).eps)

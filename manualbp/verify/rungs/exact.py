@@ -1,10 +1,14 @@
-"""Rung 3: both programs in exact arithmetic, and difference quotients that need no autodiff."""
+"""Both programs in exact arithmetic, and difference quotients of the definition alone.
+
+Autodiff of the definition, in balls, is the cheap truth. Where the rule differs from it, and at
+every kink and tie also where the two agree (they can be wrong together), the definition itself
+decides: one-sided difference quotients in balls, in which what `stop_gradient` holds stays held.
+"""
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +16,7 @@ from flint import arb
 from jax.extend import core
 
 from manualbp.verify.ask.problem import Problem
+from manualbp.verify.evidence import Entry, Finding
 from manualbp.verify.numbers.balls import Arb, is_nan, precision
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating, lift
 
@@ -19,70 +24,48 @@ from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_fl
 PRECISIONS = (256, 1024, 4096)
 # Two results that agree to so many digits are one function; to SIMILAR, one is an approximation
 SAME, SIMILAR = 20.0, 6.0
-# Ways to decide ties are tried one by one, two to the power of this many at most
-MOST_TIES = 6
 # The quotient's step, relative to the argument's size: with 1024 bits 60 digits are left
 STEP = 2.0**-200
 # Neighbours of a point at which its condition is measured
 NUDGES = 8
 # Why a finding at a kink is wrong though its entry alone is not
 TOGETHER = "possible alone, not together with the other entries"
+# Entries that are decided one by one, where each takes runs of its own
+_ONE_BY_ONE = 48
+# Ways to decide ties are tried one by one, two to the power of this many at most
+_MOST_TIES = 6
 
 
-@dataclass(frozen=True)
-class Finding:
-    """How one entry of a gradient (or value) compares with the truth.
-
-    Attributes:
-      verdict: "right", "wrong", "kink" (between the one-sided limits) or "undecided".
-      expected: the truth; at a kink the two one-sided derivatives.
-      truth: which truth decided: "autodiff" or "difference quotients".
-      digits: to how many decimal digits the two agree.
-      why: what was not decided; or TOGETHER.
-    """
-
-    verdict: Literal["right", "wrong", "kink", "undecided"]
-    got: Any = None
-    expected: Any = None
-    truth: str = "autodiff"
-    digits: float = np.inf
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Exact:
-    """The value and cotangents of both programs at one point, as balls."""
-
-    our_value: list
-    our_pull: list
-    value: list
-    pull: list
+# Programs in balls
 
 
 def run(
-    jaxpr: Any,
-    point: Sequence[Any],
-    rounded_constants: bool = False,
-    precisions: Sequence[int] = PRECISIONS,
+    jaxpr: Any, point: Sequence[Any], precisions: Sequence[int] = PRECISIONS, **options: Any
 ) -> list:
     """The program at a point, at the first precision that leaves every result accurate.
 
     At the last precision the results are taken as they come.
 
+    Args:
+      jaxpr: the program, traced in any dtypes.
+      point: its arguments.
+      precisions: bits, tried in order.
+      options: of the arithmetic, `Arb`.
+
     Raises:
-      Straddles: none did.
+      Straddles: none left every comparison decided.
       Unsupported: a primitive without a form in balls.
     """
     last: Straddles | None = None
     for bits in precisions:
         with jax.enable_x64(True), precision(bits):
-            arithmetic = Arb(rounded_constants)
+            arithmetic = Arb(**options)
             try:
                 results = evaluate(jaxpr, [lift(x, arithmetic.lift) for x in point], arithmetic)
             except Straddles as straddle:
                 last = straddle
                 continue
-        if rounded_constants or bits == precisions[-1] or all(map(accurate, results)):
+        if options or bits == precisions[-1] or all(map(accurate, results)):
             return results
     assert last is not None
     raise last
@@ -112,13 +95,15 @@ def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]
                 together = evaluate(_vmapped(jaxpr, len(rows)), lifted, arithmetic)
         except (Straddles, Unsupported):  # some point straddles; or batched, it has no form
             continue
+        except Exception:  # a primitive that has no batching rule
+            break
         for k, i in enumerate(open_):
             row = [np.asarray(x[k]) for x in together]
             if bits == PRECISIONS[-1] or all(map(accurate, row)):
                 results[i] = row
         open_ = [i for i in open_ if results[i] is None]
     return [
-        row if row is not None else _run_or_reason(jaxpr, [x[i] for x in stacks])
+        row if row is not None else run_or_reason(jaxpr, [x[i] for x in stacks])
         for i, row in enumerate(results)
     ]
 
@@ -133,7 +118,8 @@ def _vmapped(jaxpr: Any, n: int) -> Any:
     return jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(jaxpr)))(*stacks)
 
 
-def _run_or_reason(jaxpr: Any, point: list) -> list | Straddles:
+def run_or_reason(jaxpr: Any, point: list) -> list | Straddles:
+    """`run`, or why it decides nothing."""
     try:
         return run(jaxpr, point)
     except Straddles as reason:
@@ -143,23 +129,13 @@ def _run_or_reason(jaxpr: Any, point: list) -> list | Straddles:
 def accurate(array: Any) -> bool:
     """Whether every ball is narrow, or a naive formula has cancelled its digits away."""
     return array.dtype != object or all(
-        x.is_exact() or not x.is_finite() or x.rel_accuracy_bits() > 80 for x in array.ravel()
+        x is None
+        or x.is_exact()
+        or not x.is_finite()
+        or not isinstance(x, arb)
+        or x.rel_accuracy_bits() > 80
+        for x in array.ravel()
     )
-
-
-def both(problem: Problem, point: Sequence[Any], rounded_constants: bool = False) -> Exact:
-    """Both programs at a point (leaves, then cotangents)."""
-    ours, truth = (run(p, point, rounded_constants) for p in _programs(problem))
-    return _exact(problem, ours, truth)
-
-
-def _programs(problem: Problem) -> tuple[Any, Any]:
-    return problem.traced.ours, problem.traced.truth
-
-
-def _exact(problem: Problem, ours: list, truth: list) -> Exact:
-    n = len(ours) - len(problem.differentiated)
-    return Exact(ours[:n], ours[n:], truth[:n], truth[n:])
 
 
 def agreement(x: arb, y: arb) -> float:
@@ -196,250 +172,239 @@ def _overlap(x: arb, y: arb) -> bool:
     return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
 
 
-def by_digits(digits: float, got: arb, expected: arb, truth: str) -> Finding:
-    """The verdict on two numbers that agree to so many digits."""
-    if np.isnan(digits):
-        return Finding("undecided", got, expected, truth, why="the truth is below all precision")
-    return Finding("right" if digits >= SIMILAR else "wrong", got, expected, truth, digits)
+def floats(array: np.ndarray) -> np.ndarray:
+    """The midpoints of balls."""
+    return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
 
 
-def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
-    """Every entry of value and gradient at one point, decided on demand."""
-    return Comparison(problem, point, both(problem, point))
+class _Watching(Arb):
+    """Balls that tell whether a program met a tie, or a jump such as a floor at an integer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tied = self.jumped = False
+
+    def _meets(self, x: arb, y: arb) -> None:
+        self.tied = self.tied or (x is not y and bool(x == y))
+
+    def compare(self, name: str, x: arb, y: arb) -> bool | None:
+        self._meets(x, y)
+        return super().compare(name, x, y)
+
+    def maximum(self, x: arb, y: arb) -> arb:
+        self._meets(x, y)
+        return super().maximum(x, y)
+
+    def minimum(self, x: arb, y: arb) -> arb:
+        self._meets(x, y)
+        return super().minimum(x, y)
+
+    def function(self, name: str, arguments: int) -> Callable[..., arb]:
+        function = super().function(name, arguments)
+        if name not in ("abs", "sign", "floor", "ceil", "round", "sqrt"):
+            return function
+
+        def watched(x: arb) -> arb:
+            if name in ("floor", "ceil", "round"):
+                self.jumped = self.jumped or bool((2 * x).is_integer())
+            else:
+                self.tied = self.tied or bool(x == 0)
+            return function(x)
+
+        return watched
+
+    def integer_part(self, x: arb) -> int:
+        self.jumped = self.jumped or bool(x.is_integer())
+        return super().integer_part(x)
+
+
+# One point
 
 
 def compare_many(problem: Problem, points: Sequence[list]) -> "list[Comparison | Straddles]":
-    """`compare` at each point, or why it cannot be."""
+    """Every entry of value and gradient at each point, decided on demand; or why it cannot be.
+
+    Raises:
+      Unsupported: a primitive of either program has no exact form.
+    """
+    if not points:
+        return []
     stacks = [np.stack(x) for x in zip(*points, strict=True)]
-    ours, truth = (run_many(p, stacks) for p in _programs(problem))
+    theirs = problem.traced.truth if problem.traced.truth is not None else problem.traced_value
+    ours, truth = (run_many(p, stacks) for p in (problem.traced.ours, theirs))
     found: list[Comparison | Straddles] = []
-    for point, a, b in zip(points, ours, truth, strict=True):
+    for at, (point, a, b) in enumerate(zip(points, ours, truth, strict=True)):
         if isinstance(a, Straddles):
             found.append(a)
         elif isinstance(b, Straddles):
             found.append(b)
         else:
-            found.append(Comparison(problem, point, _exact(problem, a, b)))
+            found.append(Comparison(problem, point, a, b, at))
     return found
+
+
+def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
+    """The same at one point, alone.
+
+    Raises:
+      Straddles, Unsupported: it cannot be.
+    """
+    theirs = problem.traced.truth if problem.traced.truth is not None else problem.traced_value
+    return Comparison(problem, point, *(run(p, point) for p in (problem.traced.ours, theirs)))
 
 
 class Comparison:
     """Decides entries at one point; the second truths are only computed where they are needed."""
 
-    def __init__(self, problem: Problem, point: Sequence[Any], exact: Exact):
-        self.problem, self.point, self.exact = problem, list(point), exact
-        self._decisions: dict[tuple, Finding] = {}
+    def __init__(
+        self, problem: Problem, point: Sequence[Any], ours: list, truth: list, at: int = 0
+    ):
+        self.problem, self.point, self.at = problem, list(point), at
+        self.our_value, self.our_pull = problem.split(ours)
+        self.value, pull = problem.split(truth)
+        self.pull: list | None = pull if problem.traced.truth is not None else None
+        self._decided: dict[Entry, Finding] = {}
 
-    def results(self, leaf: int) -> np.ndarray:
-        """The definition's exact entries: of a cotangent, or for -1 - k of the k-th value."""
-        return self.exact.value[-1 - leaf] if leaf < 0 else self.exact.pull[leaf]
+    def results(self, entry: Entry) -> np.ndarray | None:
+        """The definition's exact results to which an entry belongs."""
+        if entry.of == "value":
+            return self.value[entry.leaf]
+        return None if self.pull is None else self.pull[entry.leaf]
 
-    def entry(self, leaf: int, index: tuple) -> Finding:
-        """One entry of such a leaf, decided once."""
-        if (leaf, index) not in self._decisions:
-            finding = self.value(-1 - leaf, index) if leaf < 0 else self.gradient(leaf, index)
-            self._decisions[leaf, index] = finding
-        return self._decisions[leaf, index]
+    def got(self, entry: Entry) -> arb:
+        """The rule's exact entry."""
+        return (self.our_value if entry.of == "value" else self.our_pull)[entry.leaf][entry.index]
 
-    def elsewhere(self, point: Sequence[Any], leaf: int, index: tuple) -> arb:
-        """The definition's exact entry at another point."""
-        return run(self.problem.traced.truth, point)[self._place(leaf)][index]
-
-    def _place(self, leaf: int) -> int:
-        """Where such a leaf stands among the results of a program."""
-        return -1 - leaf if leaf < 0 else len(self.exact.value) + leaf
-
-    def spread(self, leaf: int, index: tuple) -> float:
-        """How far the definition's exact entry moves when inputs move by a rounding of float64."""
-        results = [float(row[self._place(leaf)][index]) for row in self._nudged]
-        finite = [r for r in results if np.isfinite(r)]
-        return max(finite) - min(finite) if len(finite) > 1 else 0.0
+    def entry(self, entry: Entry) -> Finding:
+        """One entry, decided once."""
+        if entry not in self._decided:
+            decide = self._value if entry.of == "value" else self._gradient
+            self._decided[entry] = decide(entry)
+        return self._decided[entry]
 
     @functools.cached_property
-    def _nudged(self) -> list[list]:
-        """The definition with every floating input at one of its neighbours, some times."""
-        rng = np.random.default_rng(0)
-        stacks = []
-        for x in self.point:
-            many = np.stack([x] * NUDGES)
-            if is_floating(many.dtype):
-                many = np.nextafter(many, rng.choice([-np.inf, np.inf], many.shape))
-            stacks.append(many)
-        rows = run_many(self.problem.traced.truth, stacks)
-        return [row for row in rows if not isinstance(row, Straddles)]
+    def findings(self) -> list[Finding]:
+        """Every entry that can be decided here, those of the value first."""
+        return list(self._entries())
 
-    def value(self, leaf: int, index: tuple) -> Finding:
-        """One entry of the value."""
-        got, expected = self.exact.our_value[leaf][index], self.exact.value[leaf][index]
-        if is_nan(expected):
-            return Finding("undecided", got, expected, why="the definition is undefined here")
+    def _entries(self) -> Iterator[Finding]:
+        for entry in _all_entries("value", self.our_value):
+            yield self.entry(entry)
+        entries = list(_all_entries("gradient", self.our_pull))
+        if self.pull is None:  # each takes quotients of its own
+            yield from self._along(entries)
+            rng = np.random.default_rng(0)
+            some = rng.permutation(len(entries))[:_ONE_BY_ONE]
+            entries = [entries[i] for i in sorted(some.tolist())]
+        for entry in entries:
+            yield self.entry(entry)
+        if self.pull is not None and self._at_a_tie and not self._derivative_is_given:
+            yield from self._along(entries)
+
+    # The value
+
+    def _value(self, entry: Entry) -> Finding:
+        got, expected = self.got(entry), self.value[entry.leaf][entry.index]
+        if is_nan(expected) or not expected.is_finite():
+            why = "the definition has no value here"
+            return Finding(entry, "skipped", got, expected, why=why, at=self.at)
+        if not self._iterates:
+            return self._compared(entry, got, expected, "autodiff")
+        return self._roughly(entry, got, expected)
+
+    def _compared(self, entry: Entry, got: arb, expected: arb, truth: Any) -> Finding:
+        """Two numbers: one function, similar, right up to rounded constants or guards, or others."""
         digits = agreement(got, expected)
-        if digits < SAME and self._only_constants("our_value", "value", leaf, index):
-            digits = SAME
-        return by_digits(digits, got, expected, "autodiff")
+        if np.isnan(digits):
+            why = "the truth is below all precision"
+            return Finding(entry, "undecided", got, expected, truth, why=why, at=self.at)
+        if digits >= SAME:
+            return Finding(entry, "same", got, expected, truth, digits, at=self.at)
+        if self._only_constants(entry):
+            return Finding(entry, "same", got, expected, truth, SAME, at=self.at)
+        with precision(PRECISIONS[0]):
+            factor = float(got / expected - 1) if expected != 0 else float("nan")
+        if self._only_guards(entry):
+            return Finding(
+                entry, "guard", got, expected, truth, digits, factor, why=self.guards, at=self.at
+            )
+        relation: Any = "similar" if digits >= SIMILAR else "other"
+        return Finding(entry, relation, got, expected, truth, digits, factor, at=self.at)
 
-    def gradient(self, leaf: int, index: tuple) -> Finding:
-        """One entry of the cotangent of a differentiated leaf."""
-        got, expected = self.exact.our_pull[leaf][index], self.exact.pull[leaf][index]
-        digits = agreement(got, expected) if not is_nan(expected) else 0.0
-        if digits < SAME and self._only_constants("our_pull", "pull", leaf, index):
-            digits = SAME
-        if not digits < SAME:
-            return by_digits(digits, got, expected, "autodiff")
-        # autodiff and the rule differ: the function itself decides
+    def _roughly(self, entry: Entry, got: arb, expected: arb) -> Finding:
+        """Of an iteration that stops when it is close, half the digits of the dtype are asked."""
+        half = float(np.finfo(np.float32).eps if self.problem.dtype.itemsize < 8 else 2**-52) ** 0.5
+        with precision(PRECISIONS[0]):
+            size = max(float(abs(expected)), self._typical(entry))
+            near = got.is_finite() and float(abs(got - expected)) <= half * size
+        truth: Any = "difference quotients" if entry.of == "gradient" else "autodiff"
+        relation: Any = "same" if near else "other"
+        return Finding(entry, relation, got, expected, truth, at=self.at)
+
+    def _typical(self, entry: Entry) -> float:
+        """The median size of the result to which an entry belongs."""
+        sizes = np.abs(floats((self.our_value if entry.of == "value" else self.our_pull)[entry.leaf]))
+        return float(np.median(sizes)) if sizes.size and np.all(np.isfinite(sizes)) else 0.0
+
+    # The gradient
+
+    def _gradient(self, entry: Entry) -> Finding:
+        got = self.got(entry)
+        if self.pull is not None:
+            expected = self.pull[entry.leaf][entry.index]
+            if not is_nan(expected):
+                finding = self._compared(entry, got, expected, "autodiff")
+                if finding.relation in ("same", "undecided") or self._derivative_is_given:
+                    return finding
+            else:
+                finding = None
+        else:
+            finding = None
+        # autodiff and the rule differ, or there is none: the function itself decides
         try:
-            left, right = self.quotients(leaf, index)
+            left, right = self.quotients(entry)
         except Straddles as straddle:
-            return Finding("undecided", got, expected, why=str(straddle))
-        if is_nan(left) or is_nan(right):
-            defined = right if is_nan(left) else left
-            if is_nan(defined):
-                return Finding("undecided", got, expected, why="the definition is undefined here")
+            if finding is not None and finding.relation == "similar":
+                return finding
+            return Finding(entry, "undecided", got, why=str(straddle), at=self.at)
+        if not (left.is_finite() and right.is_finite()):
+            defined = right if right.is_finite() else left
+            if not defined.is_finite():
+                why = "the definition has no derivative here"
+                return Finding(entry, "skipped", got, why=why, at=self.at)
             left = right = defined
-        name = "difference quotients"
+        name: Any = "difference quotients"
+        if self._iterates:
+            return self._roughly(entry, got, left)
         if agreement(left, right) >= SAME:
-            finding = by_digits(agreement(got, left), got, left, name)
-            return finding if finding.verdict != "wrong" else self._at_kink(leaf, index, finding)
+            if finding is not None and agreement(finding.expected, left) >= SAME:
+                return finding  # autodiff is right, and has been compared with already
+            found = self._compared_with_quotient(entry, got, left)
+            return found if found.relation != "other" else self._at_kink(found)
         with precision(256):
             low, high = sorted((left, right), key=float)
-        if not _between(got, low, high):
-            return self._at_kink(leaf, index, Finding("wrong", got, (low, high), name))
-        return Finding("kink", got, (low, high), name)
+        if _between(got, low, high):
+            return Finding(entry, "kink", got, (low, high), name, at=self.at)
+        if not got.is_finite() and (self.pull is None or not self.pull[entry.leaf][entry.index].is_finite()):
+            # there is no derivative, and autodiff has none to give either
+            why = "the definition has no derivative here"
+            return Finding(entry, "skipped", got, (low, high), name, why=why, at=self.at)
+        return self._at_kink(Finding(entry, "other", got, (low, high), name, at=self.at))
 
-    @functools.cached_property
-    def findings(self) -> list[tuple[int, tuple, Finding]]:
-        """All that `entries` yields."""
-        return list(self.entries())
+    def _compared_with_quotient(self, entry: Entry, got: arb, quotient: arb) -> Finding:
+        digits = agreement(got, quotient)
+        relation: Any = "same" if digits >= SAME else "similar" if digits >= SIMILAR else "other"
+        if np.isnan(digits):
+            relation = "undecided"
+        name: Any = "difference quotients"
+        return Finding(entry, relation, got, quotient, name, digits, at=self.at)
 
-    def entries(self, leaf: int | None = None) -> Iterator[tuple[int, tuple, Finding]]:
-        """A finding for every entry, those of the value first: (leaf, index, finding).
-
-        Leaf -1 - k is the k-th of the value. Where each entry of the gradient is possible at a
-        kink but all together are not, as for max(x, y) at x = y, the last finding says so.
-        """
-        kink = None
-        for k, array in enumerate(self.exact.value):
-            if leaf in (None, -1 - k):
-                for index in np.ndindex(array.shape):
-                    yield -1 - k, index, self.entry(-1 - k, index)
-        for k, array in enumerate(self.exact.pull):
-            if leaf in (None, k):
-                for index in np.ndindex(array.shape):
-                    finding = self.entry(k, index)
-                    kink = (k, index, finding) if finding.verdict == "kink" else kink
-                    yield k, index, finding
-        if kink is not None and self._possible is False:
-            yield *kink[:2], replace(kink[2], verdict="wrong", why=TOGETHER)
-
-    def _at_kink(self, leaf: int, index: tuple, finding: Finding) -> Finding:
-        """A last look: at a kink, right is what some choice at each comparison gives.
-
-        Conventions at several kinks need not add up to a one-sided derivative of the whole.
-        """
-        hull = self._hull
-        if hull is None or not self._nonsmooth:
-            return finding
-        ball = hull[len(self.exact.value) + leaf][index]
-        if not ball.is_finite() or not _between(finding.got, ball.lower(), ball.upper()):
-            return finding
-        return Finding("kink", finding.got, (ball.lower(), ball.upper()), finding.truth)
-
-    @functools.cached_property
-    def _hull(self) -> list | None:
-        """The definition's gradient with every choice at ties open; None where that fails."""
-        with jax.enable_x64(True), precision(PRECISIONS[0]):
-            arithmetic = Arb(ties_open=True)
-            lifted = [lift(x, arithmetic.lift) for x in self.point]
-            try:
-                return evaluate(self.problem.traced.truth, lifted, arithmetic)
-            except (Straddles, Unsupported):
-                return None
-
-    @functools.cached_property
-    def _possible(self) -> bool | None:
-        """Whether the whole gradient is a mixture of those that each way to decide ties gives.
-
-        None where there are too many ways, or none can be run.
-        """
-        first = self._decided(())
-        if first is None or first[1] > MOST_TIES:
-            return None
-        n, ours = len(self.exact.value), _flat(self.exact.our_pull)
-        # the first decided every tie by False, as the last would; most rules decide all ties alike
-        ties = itertools.product((True, False), repeat=first[1])
-        others = itertools.islice(ties, 2 ** first[1] - 1)
-        found = []
-        for way in itertools.chain([first], map(self._decided, others)):
-            if way is not None:
-                found.append(_flat(way[0][n:]))
-                if np.array_equal(found[-1], ours):
-                    return True
-            if len(found) == 2 and _on_segment(ours, *found):  # one convention for every tie
-                return True
-        from scipy.optimize import nnls  # slow to import, and seldom needed
-
-        corners = np.array(found)
-        if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
-            return None
-        size = max(np.abs(corners).max(initial=0.0), np.abs(ours).max(initial=0.0))
-        if size == 0:
-            return True
-        # weights >= 0 that sum to 1 and mix the corners to ours
-        matrix = np.vstack([corners.T / size, np.ones(len(corners))])
-        _, distance = nnls(matrix, np.append(ours / size, 1.0))
-        return bool(distance < 1e-7)
-
-    def _decided(self, ties: Sequence[bool]) -> tuple[list, int] | None:
-        """The definition with ties decided so, and how many it met."""
-        with jax.enable_x64(True), precision(PRECISIONS[0]):
-            arithmetic = Arb(ties=ties)
-            lifted = [lift(x, arithmetic.lift) for x in self.point]
-            try:
-                return evaluate(self.problem.traced.truth, lifted, arithmetic), arithmetic.met
-            except (Straddles, Unsupported):
-                return None
-
-    @functools.cached_property
-    def _nonsmooth(self) -> bool:
-        """Whether the definition has a kink here: forward and backward slopes along a line differ.
-
-        Programs also compare where functions are smooth; there a rule gets no such freedom.
-        """
-        rng = np.random.default_rng(0)
-        for _ in range(3):
-            direction = {
-                k: rng.choice([-1.0, 1.0], self.point[k].shape)
-                * (1 + rng.random(self.point[k].shape))
-                for k in self.problem.differentiated
-            }
-            try:
-                back, ahead = self._slopes(direction, 1.0)
-            except Straddles:
-                continue
-            if not (is_nan(back) or is_nan(ahead)) and agreement(back, ahead) < SAME:
-                return True
-        return False
-
-    def _only_constants(self, ours: str, theirs: str, leaf: int, index: tuple) -> bool:
-        """Whether the rounding of constants such as 0.1 explains the difference."""
-        x, y = getattr(self._rounded, ours, None), getattr(self._rounded, theirs, None)
-        if x is None or y is None:
-            return False
-        return _overlap(x[leaf][index], y[leaf][index])
-
-    @functools.cached_property
-    def _rounded(self) -> Exact | None:
-        try:
-            return both(self.problem, self.point, rounded_constants=True)
-        except Straddles:  # a threshold that is itself a rounded constant
-            return None
-
-    def quotients(self, leaf: int, index: tuple) -> tuple[arb, arb]:
+    def quotients(self, entry: Entry) -> tuple[arb, arb]:
         """One-sided derivatives of the definition in one entry, from its forward program alone."""
-        k = self.problem.differentiated[leaf]
+        k = self.problem.differentiated[entry.leaf]
         direction = np.zeros(self.point[k].shape)
-        direction[index] = 1.0
-        return self._slopes({k: direction}, abs(float(self.point[k][index])))
+        direction[entry.index] = 1.0
+        return self._slopes({k: direction}, abs(float(self.point[k][entry.index])))
 
     def _slopes(self, direction: dict[int, np.ndarray], size: float) -> tuple[arb, arb]:
         """Backward and forward derivative along a line.
@@ -456,28 +421,300 @@ class Comparison:
 
     def _losses(self, direction: dict[int, np.ndarray], steps: list[arb]) -> list[arb]:
         """The definition's value against the cotangents, at steps along a direction."""
-        arithmetic = Arb()
-        moved = [np.stack([lift(x, arithmetic.lift)] * len(steps)) for x in self.point]
-        for k, along in direction.items():
-            for row, h in enumerate(steps):
-                moved[k][row] = moved[k][row] + lift(along, arithmetic.lift) * h
-        return list(evaluate(_vmapped(self.problem.traced_loss, len(steps)), moved, arithmetic)[0])
+        held: list = []
+        results = []
+        for k, h in enumerate(steps):  # the first records what stop_gradient holds
+            arithmetic = Arb(held=held, holding="replay" if k else "record")
+            moved = [lift(x, arithmetic.lift) for x in self.point]
+            for i, along in direction.items():
+                moved[i] = moved[i] + lift(along, arithmetic.lift) * h
+            results.append(evaluate(self.problem.traced.loss, moved, arithmetic)[0].item())
+        return results
 
+    # Ties and kinks
 
-def floats(array: np.ndarray) -> np.ndarray:
-    """The midpoints of balls."""
-    return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
+    @functools.cached_property
+    def _watched(self) -> tuple[bool, bool]:
+        with jax.enable_x64(True), precision(PRECISIONS[0]):
+            arithmetic = _Watching()
+            try:
+                evaluate(
+                    self.problem.traced.loss,
+                    [lift(x, arithmetic.lift) for x in self.point],
+                    arithmetic,
+                )
+            except (Straddles, Unsupported):
+                return False, False
+        return arithmetic.tied, arithmetic.jumped
 
+    @property
+    def _at_a_tie(self) -> bool:
+        return any(self._watched)
 
-def _on_segment(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether x is a + t (b - a) for a t from 0 to 1, to float64."""
-    along = b - a
-    length = float(along @ along)
-    if not 0 < length < np.inf:
+    @functools.cached_property
+    def _derivative_is_given(self) -> bool:
+        """Whether the definition states derivatives of its own, which its value does not know."""
+        return "custom_vjp_call" in str(self.problem.traced.loss.jaxpr)
+
+    @functools.cached_property
+    def _iterates(self) -> bool:
+        """Whether the definition is a loop that JAX cannot differentiate."""
+        return self.pull is None and "while[" in str(self.problem.traced.loss.jaxpr)
+
+    def _along(self, entries: list[Entry]) -> Iterator[Finding]:
+        """The whole gradient along random lines: its product with a direction is the slope there.
+
+        One line says something of every entry. Where it says no, entries are asked one by one.
+        """
+        for direction in self._directions(2):
+            try:
+                back, ahead = self._slopes(direction, 1.0)
+            except (Straddles, Unsupported):
+                continue
+            if not (back.is_finite() and ahead.is_finite()):
+                continue
+            with precision(1024):
+                got = sum(
+                    (
+                        arb(float(v)) * x
+                        for leaf, k in enumerate(self.problem.differentiated)
+                        for v, x in zip(direction[k].ravel(), self.our_pull[leaf].ravel(), strict=True)
+                    ),
+                    arb(0),
+                )
+            smooth = agreement(back, ahead) >= SAME
+            low, high = (back, ahead) if back <= ahead else (ahead, back)
+            if self._iterates or (self.pull is None and got.is_finite()):
+                digits = agreement(got, back)
+                if digits >= (3.0 if self._iterates else SIMILAR) or not smooth:
+                    continue
+            elif (agreement(got, back) >= SIMILAR) if smooth else _between(got, low, high):
+                continue
+            yield from self._wrong_together(entries, got, (low, high), smooth)
+            return
+
+    def _wrong_together(
+        self, entries: list[Entry], got: arb, slopes: tuple[arb, arb], smooth: bool
+    ) -> Iterator[Finding]:
+        """The entry that is wrong, of a gradient that is wrong along a line."""
+        kink = None
+        for entry in entries[:_ONE_BY_ONE]:
+            try:
+                left, right = self.quotients(entry)
+            except Straddles:
+                continue
+            if not (left.is_finite() and right.is_finite()):
+                continue
+            own = self.got(entry)
+            low, high = (left, right) if left <= right else (right, left)
+            name: Any = "difference quotients"
+            if agreement(left, right) >= SAME:
+                if agreement(own, left) < SIMILAR and not self._only_constants(entry):
+                    yield Finding(entry, "other", own, left, name, at=self.at)
+                    return
+            elif not _between(own, low, high) and own.is_finite() and not self._conventional(entry):
+                yield Finding(entry, "other", own, (low, high), name, at=self.at)
+                return
+            else:
+                kink = Finding(entry, "other", own, (low, high), name, why=TOGETHER, at=self.at)
+        if kink is not None and (smooth or self._possible is False):
+            yield kink
+
+    def _conventional(self, entry: Entry) -> bool:
+        """Whether at a kink some choice at each comparison gives what the rule gives.
+
+        Conventions at several kinks need not add up to a one-sided derivative of the whole; where
+        the program jumps, the pieces beside the jump are no choices of it.
+        """
+        if self._watched[1] or self._hull is None or not self._nonsmooth:
+            return False
+        ball = self._hull[len(self.value) + entry.leaf][entry.index]
+        got = self.got(entry)
+        return ball.is_finite() and _between(got, ball.lower(), ball.upper())
+
+    def _at_kink(self, finding: Finding) -> Finding:
+        if not self._conventional(finding.entry) or self._hull is None:
+            return finding
+        ball = self._hull[len(self.value) + finding.entry.leaf][finding.entry.index]
+        ends = ball.lower(), ball.upper()
+        return Finding(finding.entry, "kink", finding.got, ends, finding.truth, at=self.at)
+
+    @functools.cached_property
+    def _hull(self) -> list | None:
+        """The definition's gradient with every choice at ties open; None where that fails."""
+        if self.pull is None:
+            return None
+        try:
+            return run(self.problem.traced.truth, self.point, PRECISIONS[:1], ties_open=True)
+        except (Straddles, Unsupported):
+            return None
+
+    @functools.cached_property
+    def _possible(self) -> bool | None:
+        """Whether the whole gradient is a mixture of those that each way to decide ties gives.
+
+        None where there are too many ways, or none can be run.
+        """
+        first = self._with_ties(())
+        if first is None or first[1] > _MOST_TIES:
+            return None
+        n, ours = len(self.value), _flat(self.our_pull)
+        found = [
+            _flat(way[0][n:])
+            for ties in itertools.product((True, False), repeat=first[1])
+            if (way := self._with_ties(ties)) is not None
+        ]
+        from scipy.optimize import nnls  # slow to import, and seldom needed
+
+        corners = np.array(found)
+        if not (np.all(np.isfinite(corners)) and np.all(np.isfinite(ours))):
+            return None
+        size = max(np.abs(corners).max(initial=0.0), np.abs(ours).max(initial=0.0))
+        if size == 0:
+            return True
+        # weights >= 0 that sum to 1 and mix the corners to ours
+        matrix = np.vstack([corners.T / size, np.ones(len(corners))])
+        _, distance = nnls(matrix, np.append(ours / size, 1.0))
+        return bool(distance < 1e-7)
+
+    def _with_ties(self, ties: Sequence[bool]) -> tuple[list, int] | None:
+        """The definition with ties decided so, and how many it met."""
+        if self.pull is None:
+            return None
+        with jax.enable_x64(True), precision(PRECISIONS[0]):
+            arithmetic = Arb(ties=ties)
+            lifted = [lift(x, arithmetic.lift) for x in self.point]
+            try:
+                return evaluate(self.problem.traced.truth, lifted, arithmetic), arithmetic.met
+            except (Straddles, Unsupported):
+                return None
+
+    @functools.cached_property
+    def _nonsmooth(self) -> bool:
+        """Whether the definition has a kink here: forward and backward slopes along a line differ.
+
+        Programs also compare where functions are smooth; there a rule gets no such freedom.
+        """
+        for direction in self._directions(3):
+            try:
+                back, ahead = self._slopes(direction, 1.0)
+            except (Straddles, Unsupported):
+                continue
+            if not (is_nan(back) or is_nan(ahead)) and agreement(back, ahead) < SAME:
+                return True
         return False
-    t = min(max(float((x - a) @ along) / length, 0.0), 1.0)
-    size = max(np.abs(a).max(), np.abs(b).max())
-    return bool(np.abs(a + t * along - x).max() <= 1e-12 * size)
+
+    def _directions(self, n: int) -> Iterator[dict[int, np.ndarray]]:
+        """Random directions that move every entry; in the first all move upwards."""
+        rng = np.random.default_rng(0)
+        for i in range(n):
+            yield {
+                k: (rng.choice([-1.0, 1.0], self.point[k].shape) if i else 1.0)
+                * (1 + np.asarray(rng.random(self.point[k].shape)))
+                for k in self.problem.differentiated
+            }
+
+    # Constants
+
+    def _only_constants(self, entry: Entry) -> bool:
+        """Whether the rounding of constants such as 0.1 explains the difference."""
+        return self._explained(self._rounded, entry)
+
+    def _only_guards(self, entry: Entry) -> bool:
+        """Whether the two are the same where small constants are 0."""
+        both = self._unguarded
+        if not self.guards or both is None:
+            return False
+        x, y = self._pair(both, entry)
+        return bool(x.is_finite() and y.is_finite()) and agreement(x, y) >= SAME
+
+    def _explained(self, both: tuple[list, list] | None, entry: Entry) -> bool:
+        return both is not None and _overlap(*self._pair(both, entry))
+
+    def _pair(self, both: tuple[list, list], entry: Entry) -> tuple[arb, arb]:
+        at = entry.leaf + (0 if entry.of == "value" else len(self.value))
+        x, y = both[0][at][entry.index], both[1][at][entry.index]
+        return x, y
+
+    @functools.cached_property
+    def _rounded(self) -> tuple[list, list] | None:
+        return self._both(rounded_constants=True)
+
+    @functools.cached_property
+    def _unguarded(self) -> tuple[list, list] | None:
+        return self._both(without_guards=True, rounded_constants=True)
+
+    def _both(self, **options: Any) -> tuple[list, list] | None:
+        if self.pull is None:
+            return None
+        try:
+            ours, truth = (
+                run(p, self.point, PRECISIONS[:2], **options)
+                for p in (self.problem.traced.ours, self.problem.traced.truth)
+            )
+        except (Straddles, Unsupported):  # a threshold that is itself a rounded constant
+            return None
+        return ours, truth
+
+    @functools.cached_property
+    def guards(self) -> str:
+        """The small constants of the two programs, in words; nothing where there are none."""
+        found = sorted({*guards_of(self.problem.traced.ours), *guards_of(self.problem.traced.loss)})
+        return ", ".join(f"{g:.3g}" for g in found)
+
+    # How sensitive the truth is
+
+    def spread(self, entry: Entry, dtype: Any = np.float64) -> float:
+        """How far the definition's exact entry moves when inputs move by half a rounding."""
+        at = entry.leaf + (0 if entry.of == "value" else len(self.value))
+        rows = self._nudged(np.dtype(dtype))
+        results = [float(row[at][entry.index]) for row in rows if at < len(row)]
+        finite = [r for r in results if np.isfinite(r)]
+        return max(finite) - min(finite) if len(finite) > 1 else 0.0
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  # a comparison lives as long as its run
+    def _nudged(self, dtype: np.dtype) -> list[list]:
+        """The definition with every floating input moved by half an ULP of a dtype, some times."""
+        from manualbp.verify.floats.ulps import spacing
+
+        rng = np.random.default_rng(0)
+        stacks = []
+        for x in self.point:
+            many = np.stack([x] * NUDGES)
+            if is_floating(many.dtype):
+                many = many + rng.choice([-0.5, 0.5], many.shape) * spacing(many, dtype)
+            stacks.append(many)
+        truth = self.problem.traced.truth
+        program = truth if truth is not None else self.problem.traced_value
+        rows = run_many(program, stacks)
+        return [row for row in rows if not isinstance(row, Straddles)]
+
+    def elsewhere(self, point: Sequence[Any], entry: Entry) -> arb:
+        """The definition's exact entry at another point."""
+        at = entry.leaf + (0 if entry.of == "value" else len(self.value))
+        return run(self.problem.traced.truth, point)[at][entry.index]
+
+
+def guards_of(closed: Any) -> Iterator[float]:
+    """Constants of a program that are small, or next to 1."""
+    for eqn in closed.jaxpr.eqns:
+        for v in eqn.invars:
+            if isinstance(v, core.Literal) and is_floating(v.aval.dtype) and np.ndim(v.val) == 0:
+                c = float(v.val)
+                if 0 < abs(c) <= 1e-6 or 0 < abs(c - 1) <= 1e-6:
+                    yield c
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(inner, core.ClosedJaxpr):
+                    yield from guards_of(inner)
+                elif isinstance(inner, core.Jaxpr) and not inner.constvars:
+                    yield from guards_of(core.ClosedJaxpr(inner, ()))
+
+
+def _all_entries(of: Any, arrays: Sequence[np.ndarray]) -> Iterator[Entry]:
+    for leaf, array in enumerate(arrays):
+        for index in np.ndindex(array.shape):
+            yield Entry(of, leaf, index)
 
 
 def _flat(arrays: list) -> np.ndarray:

@@ -1,0 +1,167 @@
+"""The subject: a function and the backward pass that somebody wrote for it, however it is wrapped."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+import manualbp
+from manualbp._rule import Rule
+
+
+class ContractBroken(Exception):
+    """The backward pass is not of the form that JAX expects."""
+
+    def __init__(self, kind: str, text: str):
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a function and the backward pass that somebody wrote for it.
+
+    Attributes:
+      name: for the report.
+      forward: `forward(*args) -> y`.
+      backward: `backward(args, dy) -> (y, cotangents)`: the value that fwd gives, and what bwd
+        gives as written, one cotangent an argument.
+      definition: the undecorated function, where the subject carries it; else None.
+      forward_mode: whether it has a JVP rule.
+      importing: the line of Python that imports it as `rule`, or nothing.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    backward: Callable[[tuple, Any], tuple[Any, Any]]
+    definition: Callable[..., Any] | None = None
+    forward_mode: bool = False
+    importing: str = ""
+
+
+def subject_of(rule: Any) -> Subject:
+    """The subject behind a Rule, a custom function, a pair (fwd, bwd) or a function around one.
+
+    Raises:
+      TypeError: it is none of them.
+    """
+    if isinstance(rule, Rule):
+        subject = _of_pair(rule.name, rule.fwd, rule.bwd)
+        known = getattr(manualbp, rule.name, None) is rule
+        return replace(subject, importing=_importing("manualbp", rule.name)) if known else subject
+    custom = custom_of(rule)
+    if custom is not None:
+        return _of_custom(custom)
+    if isinstance(rule, functools.partial) and custom_of(rule.func) is not None:
+        whole = _of_custom(custom_of(rule.func))
+        bound = functools.partial(whole.definition or rule.func, *rule.args, **rule.keywords)
+        pull = functools.partial(_pull_back, rule)
+        return Subject(whole.name, rule, pull, bound, whole.forward_mode)
+    if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
+        return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
+    if callable(rule):  # whatever jax.vjp makes of it is what is judged
+        name = getattr(rule, "__name__", type(rule).__name__)
+        pull = functools.partial(_pull_back, rule)
+        return Subject(name, rule, pull, None, False, _importing_of(rule))
+    raise TypeError(
+        "check: expected a Rule, a jax.custom_vjp or custom_jvp function, a pair (fwd, bwd) or a "
+        f"function around one, got {type(rule).__name__}"
+    )
+
+
+def custom_of(rule: Any) -> Any:
+    """The custom_vjp or custom_jvp function itself, under jit and other decorators; else None."""
+    while not isinstance(rule, jax.custom_vjp | jax.custom_jvp):
+        if not hasattr(rule, "__wrapped__"):
+            return None
+        rule = rule.__wrapped__
+    return rule
+
+
+def _kept(build: Callable[..., Subject]) -> Callable[..., Subject]:
+    """One subject for one rule, so that what is traced for it is found again."""
+    cached = functools.lru_cache(maxsize=512)(build)
+
+    def subject(*parts: Any) -> Subject:
+        try:
+            hash(parts)
+        except TypeError:
+            return build(*parts)
+        return cached(*parts)
+
+    return subject
+
+
+@_kept
+def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
+    def both(args: tuple) -> tuple[Any, Any]:
+        results = fwd(*args)
+        if not isinstance(results, tuple) or len(results) != 2:
+            raise ContractBroken(
+                "structure", f"expected fwd to give (value, residuals), got {kind_of(results)}"
+            )
+        return results
+
+    def backward(args: tuple, dy: Any) -> tuple[Any, Any]:
+        y, residuals = both(args)
+        return y, bwd(residuals, dy)
+
+    return Subject(name, lambda *args: both(args)[0], backward)
+
+
+def _of_custom(rule: Any) -> Subject:
+    # in a notebook a rule is defined again and again
+    return _of_rules(rule, *(getattr(rule, name, None) for name in ("fwd", "bwd", "jvp")))
+
+
+@_kept
+def _of_rules(rule: Any, *defined: Any) -> Subject:
+    return Subject(
+        getattr(rule, "__name__", type(rule).__name__),
+        rule,
+        functools.partial(_pull_back, rule),
+        vars(rule)["__wrapped__"],
+        isinstance(rule, jax.custom_jvp),
+        _importing_of(rule),
+    )
+
+
+def _importing_of(rule: Any) -> str:
+    """The line that imports a function which its module names so, or a comment."""
+    module, name = getattr(rule, "__module__", None), getattr(rule, "__qualname__", "")
+    if module is None or module == "__main__" or "<" in name or "." in name:
+        return f"rule = ...  # {getattr(rule, '__name__', 'your function')}"
+    return _importing(module, name)
+
+
+def _importing(module: str, name: str) -> str:
+    return f"from {module} import {name} as rule"
+
+
+def _pull_back(function: Any, args: tuple, dy: Any) -> tuple[Any, Any]:
+    """Value and cotangents through jax.vjp; None for what is no array."""
+    fixed = getattr(function, "nondiff_argnums", ())
+    moved = [k for k, arg in enumerate(args) if k not in fixed and _moves(arg)]
+
+    def of(*xs: Any) -> Any:
+        every = list(args)
+        for k, x in zip(moved, xs, strict=True):
+            every[k] = x
+        return function(*every)
+
+    y, pull = jax.vjp(of, *(args[k] for k in moved))
+    given = dict(zip(moved, pull(dy), strict=True))
+    return y, tuple(given.get(k) for k in range(len(args)))
+
+
+def _moves(arg: Any) -> bool:
+    """Whether an argument holds arrays, and nothing but arrays."""
+    leaves = jax.tree.leaves(arg)
+    return bool(leaves) and all(isinstance(x, jax.Array) or hasattr(x, "dtype") for x in leaves)
+
+
+def kind_of(x: Any) -> str:
+    """What came in the place of a tuple, for a message."""
+    return f"a {type(x).__name__} of {len(x)}" if isinstance(x, tuple | list) else type(x).__name__

@@ -1,0 +1,329 @@
+"""A program traced in any dtype, run by JAX in float64, and what it decides on the way.
+
+The walk here is traceable: control flow stays control flow, so that the result can be compiled and
+mapped over many points. Roundings between floating dtypes are left out, as the reals have none.
+Whatever has a dtype of its own (a callback, a kernel) runs in that dtype.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+from manualbp.verify.numbers.walk import CALLS, is_floating
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One comparison of a program.
+
+    Attributes:
+      primitive: that compares.
+      place: where in the user's code it stands.
+      side: what its booleans tell: "below", "above" or, for rounding, "even".
+      size: how many booleans it gives for one point.
+    """
+
+    primitive: str
+    place: str
+    side: str
+    size: int
+
+
+@dataclass
+class Watch:
+    """What a run decided: booleans, and the comparison that each comes from."""
+
+    taken: list[Any]
+    branches: list[Branch]
+
+    def note(self, primitive: str, place: str, sides: dict[str, Any]) -> None:
+        for side, which in sides.items():
+            self.taken.append(jnp.ravel(which))
+            self.branches.append(Branch(primitive, place, side, math.prod(jnp.shape(which))))
+
+
+def widened(closed: core.ClosedJaxpr, watch: Watch | None = None) -> Callable[..., list[Any]]:
+    """The program as a function of float64 (and integer) arrays; its floating results are float64.
+
+    Args:
+      closed: a program traced in any floating dtypes.
+      watch: is told, while the function is traced, what the program compares.
+    """
+
+    def run(*arguments: Any) -> list[Any]:
+        return _run(closed.jaxpr, closed.consts, arguments, watch)
+
+    return run
+
+
+def wide(x: Any) -> Any:
+    """A floating array in float64, a complex one in complex128, another as it is."""
+    dtype = jnp.result_type(x)
+    if is_floating(dtype):
+        return jnp.asarray(x).astype(np.float64)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return jnp.asarray(x).astype(np.complex128)
+    return x
+
+
+def _run(jaxpr: Any, consts: Any, arguments: Sequence[Any], watch: Watch | None) -> list[Any]:
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(wide, consts), strict=True))
+    values.update(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(atom: Any) -> Any:
+        if isinstance(atom, core.Literal):
+            return wide(jnp.asarray(atom.val, atom.aval.dtype))  # type: ignore[attr-defined]
+        return values[atom]
+
+    for eqn in jaxpr.eqns:
+        xs = [read(v) for v in eqn.invars]
+        values.update(zip(eqn.outvars, _equation(eqn, xs, watch), strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _equation(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+    name = eqn.primitive.name
+    if name in CALLS:
+        return _run(*_open(eqn.params[CALLS[name]]), xs, watch)
+    if name in _CONTROL:
+        return _CONTROL[name](eqn, xs, watch)
+    if name == "shard_map" and eqn.params["mesh"].size == 1:
+        return _run(*_open(eqn.params["jaxpr"]), xs, watch)
+    if name in _COLLECTIVES and _alone(eqn):
+        return list(xs)
+    if name in ("reduce_precision", "optimization_barrier"):
+        return list(xs)
+    if watch is not None and name in _DECISIONS:
+        if all(is_floating(v.aval.dtype) for v in eqn.invars):
+            watch.note(name, where(eqn), _DECISIONS[name](*xs))
+    if name in _OWN_DTYPE or not _floats(eqn):
+        return _native(eqn, xs)
+    params = {k: _wide_parameter(k, v) for k, v in eqn.params.items()}
+    out = eqn.primitive.bind(*xs, **params)
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def _open(inner: Any) -> tuple[Any, Any]:
+    return (inner.jaxpr, inner.consts) if isinstance(inner, core.ClosedJaxpr) else (inner, ())
+
+
+def _floats(eqn: Any) -> bool:
+    return any(
+        jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in (*eqn.invars, *eqn.outvars)
+    )
+
+
+# Which compute in the dtype that they are given, or reinterpret its bits
+_OWN_DTYPE = {
+    "bitcast_convert_type", "pure_callback", "io_callback", "debug_callback", "ffi_call",
+    "pallas_call", "nextafter", "shard_map", "custom_vmap_call", "custom_linear_solve",
+    "custom_partitioning", "reduce", "reduce_window", "linear_call", "run_state", "core_map",
+}  # fmt: skip
+# Over an axis of one device they do nothing
+_COLLECTIVES = {
+    "psum", "psum2", "psum_invariant", "pmax", "pmin", "all_gather_invariant", "pvary", "pcast",
+    "reshard", "sharding_constraint", "mesh_cast",
+}  # fmt: skip
+
+
+def _alone(eqn: Any) -> bool:
+    """Whether a collective's results have the shapes of its operands: one device, or none."""
+    ins, outs = [v.aval.shape for v in eqn.invars], [v.aval.shape for v in eqn.outvars]
+    return ins == outs
+
+
+def _native(eqn: Any, xs: list[Any]) -> list[Any]:
+    """The primitive in its own dtypes, its floating results widened."""
+    given = [
+        x.astype(v.aval.dtype) if jnp.issubdtype(v.aval.dtype, jnp.inexact) else x
+        for x, v in zip(map(_array, xs), eqn.invars, strict=True)
+    ]
+    out = eqn.primitive.bind(*given, **eqn.params)
+    return [wide(y) for y in (out if eqn.primitive.multiple_results else [out])]
+
+
+def _array(x: Any) -> Any:
+    return x if hasattr(x, "dtype") else jnp.asarray(x)
+
+
+def _wide_parameter(name: str, value: Any) -> Any:
+    if name in ("update_jaxpr", "update_consts", "precision"):  # made anew for the new dtype
+        return None if name != "update_consts" else ()
+    try:
+        dtype = np.dtype(value) if isinstance(value, np.dtype | type) else None
+    except TypeError:
+        return value
+    if dtype is None:
+        return value
+    if is_floating(dtype):
+        return np.dtype(np.float64)
+    return np.dtype(np.complex128) if jnp.issubdtype(dtype, jnp.complexfloating) else value
+
+
+# Control flow: what is decided inside comes out of it as further results
+
+
+def _watched(run: Callable[..., list[Any]], watch: Watch | None) -> tuple[Callable, list[Branch]]:
+    """A function that also returns what it decided, and the comparisons, once it is traced."""
+    branches: list[Branch] = []
+
+    def both(*xs: Any) -> tuple[list[Any], list[Any]]:
+        if watch is None:
+            return run(*xs, None), []
+        branches.clear()
+        own = Watch([], branches)
+        return run(*xs, own), own.taken
+
+    return both, branches
+
+
+def _scan(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+    p = eqn.params
+    n, m = p["num_consts"], p["num_carry"]
+    consts, carry, stacked = xs[:n], xs[n : n + m], xs[n + m :]
+    program = _open(p["jaxpr"])
+    body, branches = _watched(lambda *ys: _run(*program, ys[:-1], ys[-1]), watch)
+
+    def step(carry: Any, x: Any) -> Any:
+        out, taken = body(*consts, *carry, *x)
+        return out[:m], (out[m:], taken)
+
+    carry, (rows, taken) = lax.scan(step, carry, stacked, p["length"], p["reverse"])
+    if watch is not None:
+        _merge(watch, branches, taken, p["length"])
+    return [*carry, *rows]
+
+
+def _merge(watch: Watch, branches: list[Branch], taken: list[Any], times: int) -> None:
+    for branch, which in zip(branches, taken, strict=True):
+        watch.taken.append(jnp.ravel(which))
+        watch.branches.append(
+            Branch(branch.primitive, branch.place, branch.side, branch.size * times)
+        )
+
+
+def _cond(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+    index, *operands = xs
+    programs = [_open(b) for b in eqn.params["branches"]]
+    watched = [
+        _watched(functools.partial(lambda program, *ys: _run(*program, ys[:-1], ys[-1]), q), watch)
+        for q in programs
+    ]
+    forms = [jax.eval_shape(run, *operands)[1] for run, _ in watched]
+
+    def branch(k: int) -> Callable:
+        def of(*operands: Any) -> Any:
+            out, taken = watched[k][0](*operands)
+            return out, [
+                taken if j == k else [jnp.zeros(x.shape, bool) for x in form]
+                for j, form in enumerate(forms)
+            ]
+
+        return of
+
+    out, taken = lax.switch(index.astype(np.int32), [branch(k) for k in range(len(programs))], *operands)
+    if watch is not None:
+        for (_, branches), group in zip(watched, taken, strict=True):
+            _merge(watch, branches, group, 1)
+    return list(out)
+
+
+def _while(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+    """Of the steps of a loop is told whether each answer was ever yes, and how often together."""
+    p = eqn.params
+    n, m = p["cond_nconsts"], p["body_nconsts"]
+    cond_consts, body_consts, carry = xs[:n], xs[n : n + m], xs[n + m :]
+    go_on, run = _open(p["cond_jaxpr"]), _open(p["body_jaxpr"])
+    body, branches = _watched(lambda *ys: _run(*run, ys[:-1], ys[-1]), watch)
+    form = jax.eval_shape(body, *body_consts, *carry)[1]
+    seen = [jnp.zeros(x.shape, bool) for x in form]
+
+    def step(state: Any) -> Any:
+        carry, seen, count = state
+        out, taken = body(*body_consts, *carry)
+        return out, [a | b for a, b in zip(seen, taken, strict=True)], count + 1
+
+    def cond(state: Any) -> Any:
+        return _run(*go_on, [*cond_consts, *state[0]], None)[0]
+
+    out, seen, count = lax.while_loop(cond, step, (list(carry), seen, jnp.int32(0)))
+    if watch is not None:
+        _merge(watch, branches, seen, 1)
+        watch.note("while", where(eqn), {"even": count % 2 == 0})
+    return list(out)
+
+
+_CONTROL = {"scan": _scan, "cond": _cond, "while": _while}
+
+
+# What a comparison tells
+
+
+def _order(x: Any, y: Any) -> dict[str, Any]:
+    return {"below": x < y, "above": x > y}
+
+
+def _sign(x: Any) -> dict[str, Any]:
+    return _order(x, jnp.zeros_like(x))
+
+
+_DECISIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "max", "min"), _order),
+    "abs": _sign,
+    "sign": _sign,
+    "clamp": lambda low, x, high: {"below": x < low, "above": x > high},
+    "floor": lambda x: {"even": jnp.floor(x) % 2 == 0},
+    "ceil": lambda x: {"even": jnp.ceil(x) % 2 == 0},
+    "round": lambda x: {"even": jnp.round(x) % 2 == 0},
+}
+
+
+def where(eqn: Any) -> str:
+    """The primitive and the line of the user's code that it comes from."""
+    try:
+        from jax._src import source_info_util
+
+        place = source_info_util.summarize(eqn.source_info)
+    except Exception:
+        place = ""
+    return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
+
+
+def operations(closed: Any) -> int:
+    """How many numbers a program makes: the measure of what exact arithmetic costs."""
+    total = 0
+    for eqn in closed.jaxpr.eqns:
+        p = eqn.params
+        inner = [
+            v
+            for value in p.values()
+            for v in (value if isinstance(value, tuple | list) else (value,))
+            if isinstance(v, core.ClosedJaxpr | core.Jaxpr)
+        ]
+        sizes = [math.prod(v.aval.shape) for v in eqn.outvars if hasattr(v.aval, "shape")]
+        if inner:
+            each = [
+                operations(j if isinstance(j, core.ClosedJaxpr) else core.ClosedJaxpr(j, ()))
+                for j in inner
+                if not (isinstance(j, core.Jaxpr) and j.constvars)
+            ]
+            total += sum(each) * (p["length"] if eqn.primitive.name == "scan" else 1)
+            if eqn.primitive.name == "while":
+                total += 20 * sum(each)
+        elif eqn.primitive.name == "dot_general":
+            (contract, _), _ = p["dimension_numbers"]
+            depth = math.prod(eqn.invars[0].aval.shape[i] for i in contract)
+            total += 2 * depth * sum(sizes)
+        elif eqn.primitive.name.startswith(("reduce_", "cum", "arg", "scatter", "sort")):
+            total += max([*sizes, *(math.prod(v.aval.shape) for v in eqn.invars)])
+        else:
+            total += sum(sizes)
+    return total

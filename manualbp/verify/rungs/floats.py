@@ -1,0 +1,180 @@
+"""The rule in the dtype that was asked about, beside autodiff, both against the exact truth.
+
+A rule whose floats lose digits only where an entry is far below its usual size is right. One is
+wrong where the definition's own value is right to half its digits, and the gradient is not: NaN,
+infinite, or off by more than half the digits of the entry's natural scale, which is the larger of
+its true size and its median size over ordinary points; unless rounding the inputs explains it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.evidence import Entry, FloatFinding
+from manualbp.verify.numbers.walk import Straddles, Unsupported
+from manualbp.verify.rungs.exact import Comparison, agreement, floats
+
+# So often the movement of the truth under rounded inputs explains an error
+_EXPLAINS = 16.0
+# Inputs of ordinary size, beyond which a float may overflow on the way
+ORDINARY = 1e4
+# Digits that float64 may lose, where strict, if the problem itself is well conditioned
+_LOST = 1e-10
+
+
+def half_digits(dtype: Any) -> float:
+    """The relative error that leaves half the digits of a dtype."""
+    return float(jnp.finfo(dtype).eps) ** 0.5
+
+
+def natural_scales(gradients: Sequence[np.ndarray], ordinary: np.ndarray) -> list[np.ndarray]:
+    """The median size of each entry over ordinary points; of its array where that is 0."""
+    scales = []
+    for x in gradients:
+        with np.errstate(all="ignore"):
+            sizes = np.abs(x[ordinary]) if len(ordinary) else np.abs(x)
+            sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+            own = np.median(sizes, axis=0)
+            used = sizes[sizes > 0]
+            all_ = float(np.median(used)) if used.size else 0.0
+        scales.append(np.where(own > 0, own, all_))
+    return scales
+
+
+def suspicious(
+    native: Sequence[np.ndarray], wide: Sequence[np.ndarray], scales: Sequence[np.ndarray],
+    dtype: Any,
+) -> np.ndarray:  # fmt: skip
+    """Which points show a gradient that is far from the same program's in float64."""
+    half, top = half_digits(dtype), float(jnp.finfo(dtype).max) / 4
+    rows = np.zeros(len(native[0]) if native else 0, bool)
+    for got, want, scale in zip(native, wide, scales, strict=True):
+        with np.errstate(all="ignore"):
+            size = np.maximum(np.abs(want), scale)
+            off = ~(np.abs(got - want) <= half * size) & np.isfinite(want) & (np.abs(want) < top)
+        rows |= off.reshape(len(got), -1).any(axis=1)
+    return rows
+
+
+def compared(
+    comparison: Comparison,
+    rule: tuple[list, list],
+    autodiff: tuple[list, list | None],
+    scales: Sequence[np.ndarray],
+    value_scales: Sequence[np.ndarray],
+) -> Iterator[FloatFinding]:
+    """Findings of the gradient's entries at one point whose numbers the dtype can hold.
+
+    Args:
+      comparison: exact, there.
+      rule: values and cotangents of the rule, in the dtype asked.
+      autodiff: those of the definition.
+      scales: natural scales of the entries of each gradient.
+      value_scales: and of each value.
+    """
+    problem = comparison.problem
+    half, limits = half_digits(problem.dtype), jnp.finfo(problem.dtype)
+    if comparison.pull is None:
+        return
+    for exact, got, scale in zip(comparison.value, autodiff[0], value_scales, strict=True):
+        truth = floats(exact)
+        with np.errstate(all="ignore"):
+            fine = np.abs(got - truth) <= half / 8 * np.maximum(np.abs(truth), scale)
+        if not np.all(fine):
+            return
+    for leaf, exact in enumerate(comparison.pull):
+        truth, got = floats(exact), rule[1][leaf]
+        other = autodiff[1][leaf] if autodiff[1] is not None else np.full_like(truth, np.nan)
+        with np.errstate(all="ignore"):
+            size = np.maximum(np.abs(truth), scales[leaf])
+            error = np.abs(got - truth)
+            off = ~(error <= half * size)
+            # what is as large as the largest number, or a limit, overflows in any program
+            held = np.isfinite(truth) & (np.abs(truth) < float(limits.max) / 4)
+        for index in np.ndindex(truth.shape):
+            if not held[index]:
+                continue
+            entry = Entry("gradient", leaf, index)
+            relation = comparison.entry(entry).relation
+            if relation not in ("same", "similar", "guard"):
+                continue
+            explained = 0.0
+            grossly = bool(off[index])
+            if grossly:
+                explained = comparison.spread(entry, problem.dtype)
+                with np.errstate(all="ignore"):
+                    grossly = not error[index] <= _EXPLAINS * explained
+            yield FloatFinding(
+                entry, float(truth[index]), float(got[index]), float(other[index]),
+                float(size[index]), explained, grossly, at=comparison.at,
+            )  # fmt: skip
+
+
+def lost(comparison: Comparison, entry: Entry, got: float) -> bool:
+    """Whether float64 lost digits of an entry that the problem itself has not.
+
+    The truth is moved by rounding the inputs: an error far beyond that is the arithmetic's.
+    """
+    finding = comparison.entry(entry)
+    if finding.relation not in ("same", "similar") or isinstance(finding.expected, tuple):
+        return False
+    # an approximation of the definition is held to what it computes itself
+    truth = float(finding.expected if finding.relation == "same" else finding.got)
+    # next to overflow and underflow no digits are owed
+    if not 1e-290 < abs(truth) < 1e290:
+        return False
+    error = abs(got - truth) if np.isfinite(got) else np.inf
+    if error <= _LOST * abs(truth) or error <= 1e4 * comparison.spread(entry):
+        return False
+    # where terms of other entries cancel in it, an entry is as good as the largest is
+    results = comparison.results(entry)
+    if results is None:
+        return False
+    sizes = np.abs(floats(results))
+    size = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
+    return error > _LOST * size or not _depends_on_others(comparison, entry, results)
+
+
+def _depends_on_others(comparison: Comparison, entry: Entry, results: np.ndarray) -> bool:
+    """Whether the exact result changes when other entries of its arguments do."""
+    moved = [x.copy() for x in comparison.point]
+    for x in moved:
+        if x.shape == results.shape and x.dtype.kind == "f":
+            own = x[entry.index]
+            x *= 1 + 2.0**-10
+            x[entry.index] = own
+    try:
+        again = comparison.elsewhere(moved, entry)
+    except (Straddles, Unsupported):
+        return False
+    return agreement(again, results[entry.index]) < 20.0
+
+
+def grade(findings: Sequence[FloatFinding], problem: Problem) -> str:
+    """How the rule's float arithmetic compares with that of jax.grad of the definition."""
+    if not findings:
+        return ""
+    limits = jnp.finfo(problem.dtype)
+    eps, tiny = float(limits.eps), float(limits.tiny)
+
+    def ulps(f: FloatFinding, got: float) -> float:
+        error = abs(got - f.truth)
+        return error / (eps * max(abs(f.truth), tiny)) if np.isfinite(error) else np.inf
+
+    ours = max(findings, key=lambda f: ulps(f, f.rule))
+    known = [f for f in findings if not np.isnan(f.autodiff) or not np.isnan(f.truth)]
+    theirs = max(known, key=lambda f: ulps(f, f.autodiff))
+    a, b = ulps(ours, ours.rule), ulps(theirs, theirs.autodiff)
+    word = "better than" if a * 4 < b else "worse than" if a > 4 * b + 4 else "as good as"
+    return (
+        f"{word} autodiff: at worst {_ulps(a)} ULP of {problem.dtype}, jax.grad {_ulps(b)} "
+        f"(at the rule's worst: truth {ours.truth:.6g}, rule {ours.rule:.6g}, "
+        f"autodiff {ours.autodiff:.6g})"
+    )
+
+
+def _ulps(x: float) -> str:
+    return "infinitely many" if np.isinf(x) else f"{x:.1f}" if x < 100 else f"{x:.0e}"

@@ -1,0 +1,119 @@
+"""Second derivatives and JVPs: the derivative of the pullback itself, at points of no special place."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manualbp.verify.ask.problem import Problem, first_line, value_parts
+from manualbp.verify.numbers.balls import is_nan
+from manualbp.verify.numbers.walk import Straddles, Unsupported
+from manualbp.verify.rungs import exact
+
+
+class Higher(NamedTuple):
+    """What came of one such comparison: the error in words, or a note."""
+
+    wrong: str = ""
+    note: str = ""
+    compared: int = 0
+
+
+def second(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
+    """The derivative of each pullback along one direction.
+
+    Args:
+      problem: what is judged.
+      stacks: ordinary points, away from kinks: leaves, then cotangents.
+    """
+    if problem.traced.truth is None:
+        return Higher()
+    try:
+        programs = [_derivative(problem, f) for f in (problem.ours, problem.truth)]
+    except Exception as error:  # whatever differentiating the user's bwd raises
+        return Higher(note=f"no second derivative: {first_line(error)}")
+    return _same_programs("derivative of the gradient", *programs, stacks)
+
+
+def forward(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
+    """A JVP rule against the JVP of the definition."""
+    if not problem.subject.forward_mode:
+        return Higher()
+    try:
+        programs = [_jvp(problem, f) for f in (problem.subject.forward, problem.definition)]
+    except Exception as error:
+        return Higher(note=f"no JVP: {first_line(error)}")
+    return _same_programs("JVP", *programs, stacks)
+
+
+def _derivative(problem: Problem, pullback: Callable) -> Any:
+    def pulled(leaves, cotangents, differentiated):
+        return pullback(problem.with_moved(leaves, differentiated), cotangents)[1]
+
+    def along(leaves, cotangents):
+        at = [leaves[k] for k in problem.differentiated]
+        out, pull = jax.vjp(lambda d: pulled(leaves, cotangents, d), at)
+        return pull([_direction(x) for x in out])[0]
+
+    return problem.trace(along)
+
+
+def _jvp(problem: Problem, function: Callable) -> Any:
+    def along(leaves, _):
+        at = [leaves[k] for k in problem.differentiated]
+
+        def of(differentiated):
+            args = problem.arguments(problem.with_moved(leaves, differentiated))
+            return value_parts(function(*args))
+
+        return jax.jvp(of, (at,), ([_direction(x) for x in at],))[1]
+
+    return problem.trace(along)
+
+
+def _direction(x: Any) -> Any:
+    return 1 + (jnp.arange(x.size) % 7).astype(x.dtype).reshape(x.shape)
+
+
+def _same_programs(what: str, ours: Any, truth: Any, stacks: Sequence[np.ndarray]) -> Higher:
+    try:
+        results = [exact.run_many(p, stacks) for p in (ours, truth)]
+    except (Straddles, Unsupported):
+        return Higher()
+    note, compared = "", 0
+    for p, row in enumerate(zip(*results, strict=True)):
+        if any(isinstance(x, Straddles) for x in row):
+            continue
+        for leaf, (x, y) in enumerate(zip(*row, strict=True)):
+            for index in np.ndindex(y.shape):
+                got, expected = x[index], y[index]
+                if is_nan(expected) or not expected.is_finite():
+                    continue
+                compared += 1
+                if is_nan(got):
+                    note = f"the {what} is NaN at an ordinary point"
+                elif exact.agreement(got, expected) < exact.SIMILAR:
+                    point = [s[p] for s in stacks]
+                    if _explained(ours, truth, point, leaf, index):
+                        continue
+                    return Higher(
+                        f"the {what} is wrong: expected {float(expected):.9g}, "
+                        f"got {float(got):.9g}"
+                    )
+    return Higher(note=note, compared=compared)
+
+
+def _explained(ours: Any, truth: Any, point: list, leaf: int, index: tuple) -> bool:
+    """Whether rounded constants, or guards, explain a difference."""
+    if exact.only_constants(ours, truth, point, leaf, index):
+        return True
+    try:
+        x, y = (
+            exact.run(p, point, without_guards=True, rounded_constants=True)[leaf][index]
+            for p in (ours, truth)
+        )
+    except (Straddles, Unsupported):
+        return False
+    return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
