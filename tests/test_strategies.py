@@ -28,6 +28,14 @@ def is_definite(x):
 IN = {
     "real": lambda x: True,
     "positive": lambda x: np.all(x > 0),
+    "negative": lambda x: np.all(x < 0),
+    "nonnegative": lambda x: np.all(x >= 0),
+    "nonpositive": lambda x: np.all(x <= 0),
+    "binary": lambda x: np.all((x == 0) | (x == 1)),
+    "interval": lambda x: np.all((x >= -0.5) & (x <= 3)),
+    "logsimplex": lambda x: np.all(x <= 0) and np.allclose(np.exp(x).sum(-1), 1, atol=0.05),
+    "distinct": lambda x: np.unique(x).size == x.size,
+    "symmetric": lambda x: np.array_equal(x, np.swapaxes(x, -1, -2)),
     "nonzero": lambda x: np.all(x != 0),
     "unit": lambda x: np.all((x > 0) & (x < 1)),
     "probability": lambda x: np.all((x >= 0) & (x <= 1)),
@@ -47,12 +55,25 @@ def test_every_domain_has_its_strategy():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("domain", IN)
 def test_arrays_lie_in_their_domain_and_in_the_range_of_their_dtype(domain, dtype):
-    @given(strategies.arrays((2, 3, 3), dtype, domain))
+    bounds = {"low": -0.5, "high": 3} if domain == "interval" else {}
+
+    @given(strategies.arrays((2, 3, 3), dtype, domain, **bounds))
     @settings(max_examples=25)
     def holds(x):
         assert (x.shape, x.dtype) == ((2, 3, 3), jnp.dtype(dtype))
         assert np.all(np.isfinite(wide(x)))
         assert IN[domain](wide(x))
+
+    holds()
+
+
+@pytest.mark.parametrize("domain", ["sorted", "symmetric"])
+def test_sorted_and_symmetric_arrays_keep_to_their_bounds(domain):
+    @given(strategies.arrays((3, 3), "bfloat16", domain, low=0, high=0.95))
+    @settings(max_examples=25)
+    def holds(x):
+        assert IN[domain](wide(x))
+        assert np.all((wide(x) >= 0) & (wide(x) <= 0.95))
 
     holds()
 
@@ -73,7 +94,7 @@ def test_what_the_judge_draws_lies_in_the_domain(domain, shape):
 @pytest.mark.parametrize(
     ("shape", "domain", "message"),
     [
-        ((3,), "negative", "Spec: expected a domain of real, positive, nonzero"),
+        ((3,), "backwards", "Spec: expected a domain of real, positive, negative"),
         ([3], "real", r"Spec: expected the shape as a tuple, got \[3\]: write Spec\(\(3,\)\)"),
         ((), "sorted", r"Spec: expected at least one axis for sorted, got shape \(\): it is"),
         ((2, 0), "onehot", r"Spec: expected at least one class for onehot, got shape \(2, 0\)"),
@@ -172,15 +193,28 @@ def test_shapes_have_sizes_0_and_1():
     find(strategies.arrays(strategies.shapes(), domain="nonzero"), lambda x: x.size == 0)
 
 
+OF_EVERY_KIND = (
+    Spec((3,), "integers", below=2),
+    Spec((6,), "integers", below=9, low=2, values=(-100,), distinct=True),
+    Spec((2, 3), "permutation", kind="uint8"),
+    Spec((2,), "nonzero", dtype="complex64"),
+    Spec((2,), "interval", dtype="bfloat16", low=0, high=0.95),
+)
+
+
 @given(
     strategies.arguments(
-        (Spec((2,), "unit"), None), Spec((3,), "integers", below=2), Spec((), "key")
+        (Spec((2,), "unit"), None), Spec((), "key"), Spec((3,), "key"), *OF_EVERY_KIND
     )
 )
 def test_arguments_of_every_kind(args):
-    (x, nothing), n, key = args
-    assert (x.shape, x.dtype, n.shape, nothing) == ((2,), np.float32, (3,), None)
+    (x, nothing), key, keys, *others = args
+    assert (x.shape, x.dtype, nothing) == ((2,), np.float32, None)
     assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    assert keys.shape == (3,)
+    for x, spec in zip(others, OF_EVERY_KIND, strict=True):
+        assert (x.shape, x.dtype) == (spec.shape, spec.kind if spec.integral else spec.floating)
+        assert spec.contains(x)
 
 
 @pytest.mark.parametrize(

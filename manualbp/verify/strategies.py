@@ -12,6 +12,7 @@ True
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -117,14 +118,23 @@ def shapes(min_dims: int = 0, max_dims: int = 3, max_side: int = 4) -> Any:
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=0, max_side=max_side)
 
 
-def arrays(shape: Any, dtype: Any = "float32", domain: str = "real") -> Arrays:
+def arrays(
+    shape: Any,
+    dtype: Any = "float32",
+    domain: str = "real",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+) -> Arrays:
     """Floating arrays of a domain.
 
     Args:
       shape: a tuple, or a strategy of tuples such as `shapes()`.
       dtype: "float16", "bfloat16", "float32" or "float64".
-      domain: as `Spec` has it, but for integers: "real", "positive", "nonzero", "unit",
-        "probability", "labels", "simplex", "weights", "onehot", "sorted" or "definite".
+      domain: as `Spec` has it, but for integers: "real", "positive", "negative", "unit",
+        "interval", "simplex", "onehot", "sorted", "definite" and others.
+      low: the least entry, of an interval, a sorted or a symmetric array.
+      high: the greatest, likewise.
 
     Returns:
       A strategy of NumPy arrays.
@@ -145,9 +155,8 @@ def arrays(shape: Any, dtype: Any = "float32", domain: str = "real") -> Arrays:
             "integers, arguments() what a Spec says"
         )
     if isinstance(shape, SearchStrategy):
-        return shape.flatmap(lambda s: arrays(s, dtype, domain))
-    Spec(shape, domain)  # which refuses what there is not
-    return _DOMAINS[domain](shape, dtype)
+        return shape.flatmap(lambda s: arrays(s, dtype, domain, low=low, high=high))
+    return _DOMAINS[domain](Spec(shape, domain, dtype=dtype.name, low=low, high=high))
 
 
 def ties(shape: tuple[int, ...], dtype: Any = "float32", values: int = 3) -> Arrays:
@@ -287,7 +296,7 @@ def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
 
     Args:
       *specs: `Spec`s, or pytrees of them; anything else in them stays as it is.
-      dtype: of the floating ones.
+      dtype: of the floating ones that say none.
 
     Returns:
       A strategy of tuples, one entry an argument.
@@ -303,12 +312,19 @@ def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
         match spec:
             case Spec(domain="none"):
                 return st.none()
+            case Spec(domain="static"):
+                return st.just(spec.value)
             case Spec(domain="key"):
-                return st.integers(0, 2**31 - 1).map(jax.random.key)
+                return _keys(spec)
+            case Spec(domain="permutation"):
+                return _whole(spec.shape, 0, 2 * spec.shape[-1], spec.kind).map(_order)
             case Spec(domain="integers"):
-                return integers(spec.shape, spec.below, spec.kind)
+                return _integers(spec)
+            case Spec() if spec.floating.kind == "c":
+                return _complex(spec)
             case Spec():
-                return arrays(spec.shape, dtype, spec.domain)
+                floating = _floating("arguments", spec.dtype or dtype)
+                return _DOMAINS[spec.domain](replace(spec, dtype=floating.name))
         return st.just(spec)
 
     return _tree(specs, of_leaf)
@@ -386,83 +402,146 @@ def _filled(shape: Sequence[int], dtype: np.dtype, elements: SearchStrategy[floa
     return hnp.arrays(drawn, tuple(shape), elements=elements).map(lambda x: x.astype(dtype))
 
 
-def _whole(shape: Sequence[int], low: int, high: int, unique: bool = False) -> Arrays:
-    return hnp.arrays(np.int64, tuple(shape), elements=st.integers(low, high), unique=unique)
+def _whole(
+    shape: Sequence[int], low: int, high: int, dtype: Any = np.int64, unique: bool = False
+) -> Arrays:
+    drawn = hnp.arrays(np.int64, tuple(shape), elements=st.integers(low, high), unique=unique)
+    return drawn.map(lambda x: x.astype(dtype))
 
 
-def _real(shape: tuple, dtype: np.dtype) -> Arrays:
-    return _filled(shape, dtype, floats_of(dtype)) | ties(shape, dtype)
+def _order(x: np.ndarray) -> np.ndarray:
+    return np.argsort(x, axis=-1, kind="stable").astype(x.dtype)
 
 
-def _positive(shape: tuple, dtype: np.dtype) -> Arrays:
-    return _filled(shape, dtype, floats_of(dtype, min_value=float(jnp.finfo(dtype).tiny)))
+def _keys(spec: Spec) -> SearchStrategy[Any]:
+    if spec.value is not None:
+        return st.just(spec.value)
+    keys = st.integers(0, 2**31 - 1).map(jax.random.key)
+    return keys.map(lambda key: jax.random.split(key, spec.shape)) if spec.shape else keys
 
 
-def _nonzero(shape: tuple, dtype: np.dtype) -> Arrays:
-    return _filled(shape, dtype, floats_of(dtype).filter(lambda x: x != 0))
+def _integers(spec: Spec) -> Arrays:
+    low, below = spec.range
+    whole = st.integers(low, below - 1) if below > low else st.nothing()
+    further = st.sampled_from(spec.values) if spec.values else st.nothing()
+    dtype = np.uint64 if below > 2**63 else np.int64
+    drawn = hnp.arrays(dtype, spec.shape, elements=whole | further, unique=spec.distinct)
+    return drawn.map(lambda x: x.astype(jnp.dtype(spec.kind)))
 
 
-def _unit(shape: tuple, dtype: np.dtype) -> Arrays:
-    info = jnp.finfo(dtype)
-    inside = floats_of(dtype, min_value=float(info.tiny), max_value=1 - float(info.epsneg))
-    return _filled(shape, dtype, inside)
+def _complex(spec: Spec) -> Arrays:
+    part = np.dtype(f"float{4 * spec.floating.itemsize}")
+    numbers = st.tuples(floats_of(part), floats_of(part)).map(lambda parts: complex(*parts))
+    if spec.domain == "nonzero":
+        numbers = numbers.filter(lambda z: z != 0)
+    return hnp.arrays(spec.floating, spec.shape, elements=numbers)
 
 
-def _probability(shape: tuple, dtype: np.dtype) -> Arrays:
-    return _filled(shape, dtype, floats_of(dtype, min_value=0.0, max_value=1.0))
-
-
-def _labels(shape: tuple, dtype: np.dtype) -> Arrays:
-    hard = _filled(shape, dtype, st.sampled_from((0.0, 1.0)))
-    return hard | _probability(shape, dtype)
-
-
-def _simplex(shape: tuple, dtype: np.dtype) -> Arrays:
-    powers = _whole(shape, 0, 12).map(lambda k: 2.0**-k)
-    return powers.map(lambda x: (x / x.sum(-1, keepdims=True)).astype(dtype))
-
-
-def _weights(shape: tuple, dtype: np.dtype) -> Arrays:
-    any_sum = _filled(shape, dtype, floats_of(dtype, min_value=0.0, max_value=3.0))
-    return _onehot(shape, dtype) | _simplex(shape, dtype) | any_sum
-
-
-def _onehot(shape: tuple, dtype: np.dtype) -> Arrays:
-    one = np.eye(shape[-1]).astype(dtype)
-    return _whole(shape[:-1], 0, shape[-1] - 1).map(lambda k: one[k])
-
-
-def _sorted(shape: tuple, dtype: np.dtype) -> Arrays:
-    """Whole numbers that the dtype keeps apart, times a power of two."""
-    most = min(2 ** (jnp.finfo(dtype).nmant + 1), max(128, 2 * int(np.prod(shape))))
-    knots = _whole(shape, -most, most, unique=True).map(lambda x: np.sort(x, axis=-1))
-    return st.tuples(knots, st.sampled_from((1.0, 1 / 32, 32.0))).map(
-        lambda drawn: (drawn[0] * drawn[1]).astype(dtype)
+def _real(spec: Spec) -> Arrays:
+    return _filled(spec.shape, spec.floating, floats_of(spec.floating)) | ties(
+        spec.shape, spec.floating.name
     )
 
 
-def _definite(shape: tuple, dtype: np.dtype) -> Arrays:
+def _between(spec: Spec) -> Arrays:
+    """Each entry for itself between the ends of the domain."""
+    low, high = spec.ends
+    inside = floats_of(spec.floating, min_value=low, max_value=high)
+    return _filled(spec.shape, spec.floating, inside)
+
+
+def _nonzero(spec: Spec) -> Arrays:
+    elements = floats_of(spec.floating).filter(lambda x: x != 0)
+    return _filled(spec.shape, spec.floating, elements)
+
+
+def _binary(spec: Spec) -> Arrays:
+    return _filled(spec.shape, spec.floating, st.sampled_from((0.0, 1.0)))
+
+
+def _labels(spec: Spec) -> Arrays:
+    return _binary(spec) | _between(spec)
+
+
+def _simplex(spec: Spec) -> Arrays:
+    return _distribution(spec).map(lambda x: x.astype(spec.floating))
+
+
+def _logsimplex(spec: Spec) -> Arrays:
+    return _distribution(spec).map(lambda x: np.log(x).astype(spec.floating))
+
+
+def _distribution(spec: Spec) -> Arrays:
+    powers = _whole(spec.shape, 0, 12).map(lambda k: 2.0**-k)
+    return powers.map(lambda x: x / x.sum(-1, keepdims=True))
+
+
+def _weights(spec: Spec) -> Arrays:
+    any_sum = floats_of(spec.floating, min_value=0.0, max_value=3.0)
+    return _onehot(spec) | _simplex(spec) | _filled(spec.shape, spec.floating, any_sum)
+
+
+def _onehot(spec: Spec) -> Arrays:
+    one = np.eye(spec.shape[-1]).astype(spec.floating)
+    return _whole(spec.shape[:-1], 0, spec.shape[-1] - 1).map(lambda k: one[k])
+
+
+def _sorted(spec: Spec) -> Arrays:
+    if spec.low is None and spec.high is None:
+        return _distinct(spec).map(lambda x: np.sort(x, axis=-1))
+    low, high = spec.ends
+    inside = floats_of(spec.floating, min_value=low, max_value=high).map(lambda x: x + 0.0)
+    # a set of as many numbers, in order, for each row
+    rows = int(np.prod(spec.shape[:-1]))
+    row = st.lists(inside, min_size=spec.shape[-1], max_size=spec.shape[-1], unique=True)
+    return st.lists(row.map(sorted), min_size=rows, max_size=rows).map(
+        lambda x: np.array(x).reshape(spec.shape).astype(spec.floating)
+    )
+
+
+def _distinct(spec: Spec) -> Arrays:
+    """Whole numbers that the dtype keeps apart, times a power of two."""
+    most = max(128, 2 * int(np.prod(spec.shape)))
+    most = min(2 ** (jnp.finfo(spec.floating).nmant + 1), most)
+    return st.tuples(
+        _whole(spec.shape, -most, most, unique=True), st.sampled_from((1.0, 1 / 32, 32.0))
+    ).map(lambda drawn: (drawn[0] * drawn[1]).astype(spec.floating))
+
+
+def _symmetric(spec: Spec) -> Arrays:
+    """Of the lower triangle alone."""
+    return _between(spec).map(
+        lambda x: np.where(np.tri(x.shape[-1]) > 0, x, np.swapaxes(x, -1, -2))
+    )
+
+
+def _definite(spec: Spec) -> Arrays:
     """L Lᵀ of a unit lower triangle, its rows and columns scaled alike by powers of two."""
-    n = shape[-1]
+    shape, n = spec.shape, spec.shape[-1]
 
     def product(drawn: tuple) -> np.ndarray:
         lower = np.tril(drawn[0], -1) + np.eye(n)
         lower = lower * 2.0 ** drawn[1][..., None]
-        return (lower @ np.swapaxes(lower, -1, -2)).astype(dtype)
+        return (lower @ np.swapaxes(lower, -1, -2)).astype(spec.floating)
 
     return st.tuples(_whole(shape, -2, 2), _whole(shape[:-1], -3, 3)).map(product)
 
 
-_DOMAINS: dict[str, Callable[[tuple, np.dtype], Arrays]] = {
+_DOMAINS: dict[str, Callable[[Spec], Arrays]] = {
     "real": _real,
-    "positive": _positive,
+    **dict.fromkeys(
+        ("positive", "negative", "nonnegative", "nonpositive", "unit", "probability", "interval"),
+        _between,
+    ),
     "nonzero": _nonzero,
-    "unit": _unit,
-    "probability": _probability,
     "labels": _labels,
+    "binary": _binary,
     "simplex": _simplex,
+    "logsimplex": _logsimplex,
     "weights": _weights,
     "onehot": _onehot,
     "sorted": _sorted,
+    "distinct": _distinct,
+    "symmetric": _symmetric,
     "definite": _definite,
 }

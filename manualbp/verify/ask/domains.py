@@ -1,35 +1,78 @@
-"""Inputs that reach the bug: many scales, specials, ties, zeros, every kind of label."""
+"""What is asked about: the shape, dtype and domain of each argument, said or inferred."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-# The points that functions of one variable break at: kinks and clips in use, the tails of the
-# exponential in each dtype, subnormals, the largest numbers whose square still fits.
-SPECIAL = np.array(
-    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 6.0, -6.0, 1e-3, -1e-3, 1e-8, -1e-8,
-     1e-30, -1e-30, 1e-38, 9.0, -9.0, 17.0, -17.0, 20.0, -20.0, 40.0, -40.0, 88.0, -88.0, 100.0,
-     -100.0, 710.0, -710.0, 800.0, -800.0, 1e4, -1e4, 1e10, -1e10, 1e18, -1e18]
-)  # fmt: skip
+from manualbp.verify.ask.points import (
+    DOMAINS,
+    SPECIAL,
+    STYLES,
+    draw,
+    draw_styles,
+    of_ranks,
+    ranks,
+)
+
+__all__ = [
+    "DOMAINS",
+    "FLOATING",
+    "SPECIAL",
+    "STYLES",
+    "Spec",
+    "describe",
+    "draw",
+    "draw_styles",
+    "infer",
+    "spec_of",
+]
+
+FLOATING = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128")
+
+_KINDS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64))
+_OTHERS = ("integers", "permutation", "key", "none", "static")
+_LAST_AXIS = ("simplex", "logsimplex", "weights", "onehot", "sorted", "permutation")
+_CLASSES = ("simplex", "logsimplex", "weights", "onehot")
+_SQUARE = ("symmetric", "definite")
+_BOUNDED = ("interval", "sorted", "symmetric")
+# Matrices whose eigenvalues are computed to see whether they are definite
+_MOST_ROWS = 512
+# More negative integers than these are a range, not marks such as -100
+_MOST_MARKS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spec:
-    """An argument to be made: its shape, and the domain of its values.
+    """An argument to be made: its shape, its dtype, and the domain of its values.
 
     Attributes:
       shape: of the array.
-      domain: "real", "positive", "nonzero", "unit" (between 0 and 1), "probability" (0 and 1 too),
-        "labels" (0, 1 and between); along the last axis "simplex" (sums to one), "weights" (soft
-        labels of any sum, one-hot among them), "onehot" (one 1, else 0) and "sorted" (strictly
-        increasing, as knots are); over the last two "definite" (symmetric positive definite
-        matrices); "integers" (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value
-        that is no array and is passed as it is).
+      domain: of each entry "real", "positive", "negative", "nonnegative", "nonpositive",
+        "nonzero", "unit" (between 0 and 1), "probability" (0 and 1 too), "labels" (0, 1 and
+        between), "binary" (0 or 1) and "interval" (from `low` to `high`); along the last axis
+        "simplex" (sums to one), "logsimplex" (its exponentials do), "weights" (soft labels of any
+        sum, one-hot among them), "onehot" (one 1, else 0), "sorted" (strictly increasing, as knots
+        are) and "permutation" (of 0 .. n - 1); "distinct" (no entry is there twice); over the last
+        two axes "symmetric" and "definite" (symmetric positive definite matrices); "integers"
+        (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value that is no array and
+        is passed as it is).
       below: the number of classes, for integers.
       kind: the dtype of integers; "bool" for booleans.
-      value: what is static.
+      value: what is static; of a key, the one that was given.
+      dtype: the floating dtype that is asked about, "float32" if None; complex ones are real or
+        nonzero.
+      low: the least entry, itself among them; of an interval, a sorted or symmetric array, and of
+        integers in place of 0.
+      high: the greatest, likewise.
+      values: further integers, such as -100 for a label that is left out.
+      distinct: whether no integer is there twice.
+      weak: whether it is a plain Python number, which takes the dtype of what it meets.
+      note: what `describe` adds.
 
     Raises:
       ValueError: there is no such domain, or no array of that shape is in it.
@@ -38,6 +81,8 @@ class Spec:
       >>> Spec((3, 4), "definite")
       Traceback (most recent call last):
       ValueError: Spec: expected square matrices (..., n, n) for definite, got shape (3, 4): ...
+      >>> Spec((8,), "interval", dtype="bfloat16", low=-1, high=1).ends
+      (-1.0, 1.0)
     """
 
     shape: tuple[int, ...] = ()
@@ -45,9 +90,16 @@ class Spec:
     below: int = 0
     kind: str = "int32"
     value: Any = None
+    dtype: str | None = None
+    low: float | None = None
+    high: float | None = None
+    values: tuple[int, ...] = ()
+    distinct: bool = False
+    weak: bool = False
+    note: str = ""
 
     def __post_init__(self):
-        known = (*DOMAINS, "integers", "key", "none", "static")
+        known = (*DOMAINS, *_OTHERS)
         if self.domain not in known:
             raise ValueError(
                 f"Spec: expected a domain of {', '.join(known)}, got {self.domain!r}: "
@@ -57,219 +109,578 @@ class Spec:
             raise ValueError(
                 f"Spec: expected the shape as a tuple, got {self.shape!r}: write Spec((3,))"
             )
-        if self.domain in ("simplex", "weights", "onehot", "sorted") and not self.shape:
+        if self.domain in _LAST_AXIS and not self.shape:
             raise ValueError(
                 f"Spec: expected at least one axis for {self.domain}, got shape (): "
                 "it is a property of the last axis"
             )
-        if self.domain in ("simplex", "weights", "onehot") and self.shape[-1] == 0:
+        if self.domain in _CLASSES and self.shape[-1] == 0:
             raise ValueError(
                 f"Spec: expected at least one class for {self.domain}, got shape {self.shape}: "
                 "an empty row has none"
             )
-        if self.domain == "definite" and (len(self.shape) < 2 or self.shape[-1] != self.shape[-2]):
+        if self.domain in _SQUARE and (len(self.shape) < 2 or self.shape[-1] != self.shape[-2]):
             raise ValueError(
-                f"Spec: expected square matrices (..., n, n) for definite, got shape {self.shape}: "
-                "make the last two axes equal"
+                f"Spec: expected square matrices (..., n, n) for {self.domain}, got shape "
+                f"{self.shape}: make the last two axes equal"
             )
+        self._check_dtype()
+        self._check_bounds()
+        self._check_integers()
+
+    def _check_dtype(self) -> None:
+        if self.dtype is not None and self.dtype not in FLOATING:
+            raise ValueError(
+                f"Spec: expected a dtype of {', '.join(FLOATING)}, got {self.dtype!r}: integers "
+                "have theirs in kind"
+            )
+        complex_ones = self.domain in DOMAINS and self.floating.kind == "c"
+        if complex_ones and self.domain not in ("real", "nonzero"):
+            raise ValueError(
+                f"Spec: expected real or nonzero as the domain of {self.dtype}, got "
+                f"{self.domain!r}: complex numbers have no order"
+            )
+
+    def _check_bounds(self) -> None:
+        low, high = self.low, self.high
+        bounded = (*_BOUNDED, "integers") if high is None else _BOUNDED
+        if (low is not None or high is not None) and self.domain not in bounded:
+            raise ValueError(
+                f"Spec: expected low and high for {', '.join(_BOUNDED)} alone, got them for "
+                f"{self.domain}: write Spec(shape, 'interval', low=..., high=...), or below= for "
+                "integers"
+            )
+        if self.domain == "interval" and low is None and high is None:
+            raise ValueError("Spec: expected low or high of an interval, got neither: pass low=0")
+        if self.domain not in (*_BOUNDED, "distinct"):
+            return
+        least, most = ranks(np.array(self.ends), self.floating).tolist()
+        if least > most or not self.ends[0] <= self.ends[1]:
+            raise ValueError(
+                f"Spec: expected numbers of {self.floating.name} from low to high, got none from "
+                f"{low} to {high}: make it wider"
+            )
+        needed = {"sorted": self.shape[-1:], "distinct": self.shape}.get(self.domain, ())
+        if math.prod(needed) > most - least + 1:
+            raise ValueError(
+                f"Spec: expected as many different numbers of {self.floating.name} as shape "
+                f"{self.shape} has, got {most - least + 1} from {self.ends[0]} to {self.ends[1]}: "
+                "make it wider"
+            )
+
+    def _check_integers(self) -> None:
+        if (self.values or self.distinct) and self.domain != "integers":
+            raise ValueError(
+                f"Spec: expected values and distinct for integers alone, got them for "
+                f"{self.domain}: write Spec(shape, 'integers', below=5, values=(-100,))"
+            )
+        if self.integral and self.kind not in (*_KINDS, "bool"):
+            raise ValueError(
+                f"Spec: expected a kind of {', '.join(_KINDS)} or bool, got {self.kind!r}: "
+                "floating arrays have a dtype"
+            )
+        if not self.integral or self.kind == "bool":
+            return
+        info, (low, below) = jnp.iinfo(jnp.dtype(self.kind)), self.range
+        ends = [*self.values, *((low, below - 1) if below > low else ())]
+        if ends and not info.min <= min(ends) <= max(ends) <= info.max:
+            raise ValueError(
+                f"Spec: expected integers that {self.kind} has, got {min(ends)} to {max(ends)}: "
+                "pass another kind"
+            )
+        if any(low <= v < below for v in self.values):
+            raise ValueError(
+                f"Spec: expected further values outside {low}..{below - 1}, got {self.values}: "
+                "leave out those that are drawn anyway"
+            )
+        if self.distinct and math.prod(self.shape) > below - low + len(self.values):
+            raise ValueError(
+                f"Spec: expected as many different integers as shape {self.shape} has, got "
+                f"{below - low + len(self.values)}: raise below"
+            )
+
+    def __repr__(self) -> str:
+        said = [repr(self.shape), *([repr(self.domain)] if self.domain != "real" else [])]
+        for name, usual in _USUAL.items():
+            value = getattr(self, name)
+            if value is not usual and (name == "value" or value != usual):
+                said.append(f"{name}={value!r}")
+        return f"Spec({', '.join(said)})"
+
+    def _identity(self) -> tuple:
+        floating = self.floating.name if self.domain in DOMAINS else ""
+        others = tuple(getattr(self, name) for name in _USUAL if name not in ("value", "dtype"))
+        return self.shape, self.domain, floating, others, _token(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    @property
+    def floating(self) -> np.dtype:
+        """The floating or complex dtype that is asked about."""
+        return jnp.dtype(self.dtype or "float32")
+
+    @property
+    def integral(self) -> bool:
+        """Whether its entries are integers or booleans, of `kind`."""
+        return self.domain in ("integers", "permutation")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing is drawn for it: a key, None, or a static value."""
+        return self.domain in ("key", "none", "static")
 
     @property
     def structured(self) -> bool:
         """Whether its entries belong together, so that moving one of them leaves the domain."""
-        return self.domain in ("onehot", "sorted", "definite")
+        return self.domain in (*_LAST_AXIS, *_SQUARE) and self.domain != "weights"
+
+    @property
+    def movable(self) -> bool:
+        """Whether single entries may be moved to look for thresholds, and then projected."""
+        return self.domain not in (*_OTHERS, "onehot", "binary")
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least integer and the first that is too large."""
+        low = int(self.low or 0)
+        return low, self.below if self.values else max(self.below, low + 1)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest entry of the domain that the dtype has."""
+        info = jnp.finfo(self.floating)
+        most, tiny, below_one = float(info.max), float(info.tiny), 1 - float(info.epsneg)
+        low = -most if self.low is None else _inward(self.low, self.floating, 1)
+        high = most if self.high is None else _inward(self.high, self.floating, -1)
+        known: dict[str, tuple[float, float]] = {
+            "positive": (tiny, most),
+            "negative": (-most, -tiny),
+            "nonnegative": (0.0, most),
+            "nonpositive": (-most, 0.0),
+            "unit": (tiny, below_one),
+            "logsimplex": (-most, 0.0),
+            "weights": (0.0, most),
+            **dict.fromkeys(("probability", "labels", "binary", "simplex", "onehot"), (0.0, 1.0)),
+        }
+        return known.get(self.domain, (low, high))
 
     def contains(self, x: Any) -> bool:
-        """Whether an array that the search has made is still one of this specification.
+        """Whether an array that the search has made is still one of this specification."""
+        if self.fixed or self.domain == "real":
+            return True
+        x = np.asarray(x)
+        if self.integral:
+            return self._has_integers(x)
+        x = x.astype(np.complex128 if self.floating.kind == "c" else np.float64)
+        return bool(_CONTAINS[self.domain](x, self))
 
-        Of a simplex, and of labels of any sum, only the sign is asked: moving one entry to a
-        threshold is how their sum is tested.
-        """
+    def _has_integers(self, x: np.ndarray) -> bool:
+        if self.domain == "permutation":
+            return bool(np.all(np.sort(x, axis=-1) == np.arange(self.shape[-1])))
+        low, below = self.range
+        inside = ((x >= low) & (x < below)) | np.isin(x, self.values)
+        return bool(np.all(inside)) and not (self.distinct and np.unique(x).size < x.size)
+
+    def project(self, x: Any) -> Any:
+        """A moved array back in the domain, where there is a natural way; else as it is."""
         match self.domain:
-            case "positive":
-                return bool(np.all(x > 0))
-            case "unit":
-                return bool(np.all((x > 0) & (x < 1)))
-            case "labels":
-                return bool(np.all((x >= 0) & (x <= 1)))
+            case "interval" | "sorted":
+                x = np.clip(x, -np.inf if self.low is None else self.low, self.high)
+                return np.sort(x, axis=-1) if self.domain == "sorted" else x
+            case "simplex":
+                x = np.maximum(x, 0)
+                total = x.sum(-1, keepdims=True)
+                return np.where(total > 0, x / np.where(total > 0, total, 1), 1 / x.shape[-1])
+            case "logsimplex":
+                x = x - x.max(-1, keepdims=True)
+                return x - np.log(np.exp(x).sum(-1, keepdims=True))
+            case "symmetric" | "definite":
+                x = (x + np.swapaxes(x, -1, -2)) / 2
+                bounds = -np.inf if self.low is None else self.low, self.high
+                return np.clip(x, *bounds)
+        return x
+
+    def centre(self) -> np.ndarray | None:
+        """The array at the centre of the domain, where ties and equal eigenvalues show; or None."""
+        x = self._centre()
+        if x is None or self.floating.kind == "c":
+            return x
+        low, high = self.ends
+        whole = np.broadcast_to(np.clip(x, low, high), self.shape)
+        return whole.astype(self.floating).astype(np.float64)
+
+    def _centre(self) -> Any:
+        n = self.shape[-1] if self.shape else 0
+        match self.domain:
+            case "real" if self.floating.kind == "c":
+                return np.zeros(self.shape, np.complex128)
+            case "nonzero" if self.floating.kind == "c":
+                return np.ones(self.shape, np.complex128)
+            case "real":
+                return 0.0
+            case "positive" | "nonnegative" | "nonzero":
+                return 1.0
+            case "negative" | "nonpositive":
+                return -1.0
+            case "unit" | "probability" | "labels":
+                return 0.5
+            case "interval":
+                return _between(self.low, self.high)
             case "simplex" | "weights":
-                return bool(np.all(x >= 0))
-            case "nonzero":
-                return bool(np.all(x != 0))
-            case "probability":
-                return bool(np.all((x >= 0) & (x <= 1)))
-            case "onehot":
-                return bool(np.all((x == 0) | (x == 1)) and np.all(x.sum(-1) == 1))
+                return 1 / n
+            case "logsimplex":
+                return -math.log(n)
             case "sorted":
-                return bool(np.all(np.diff(x) > 0))
-            case "definite":
-                return np.array_equal(x, np.swapaxes(x, -1, -2)) and bool(
-                    np.all(np.linalg.eigvalsh(x) > 0)
-                )
-        return True
-
-
-def spec_of(leaf: Any) -> Any:
-    """The specification of a concrete array, from its dtype and values; a Spec as it is."""
-    if isinstance(leaf, Spec):
-        return leaf
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", np.asarray(leaf).dtype), jax.dtypes.prng_key):
-        return Spec((), "key")
-    x = np.asarray(leaf)
-    if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
-        below = 2 if x.dtype == bool else int(x.max(initial=0)) + 1
-        return Spec(x.shape, "integers", below, str(x.dtype))
-    return Spec(x.shape)
-
-
-def draw(spec: Spec, rng: np.random.Generator, style: str, points: int | None = None) -> Any:
-    """One array of the specification, in float64, exactly representable in float32.
-
-    With `points`, as many of them, stacked on a leading axis.
-    """
-    if spec.domain == "none":
+                return self._evenly(n)
+            case "symmetric" | "definite":
+                return np.eye(n)
         return None
-    if spec.domain == "static":
-        return spec.value
-    if spec.domain == "key":
-        return jax.random.key(int(rng.integers(2**31)))
-    stack = (1 if points is None else points, *spec.shape)
-    if spec.domain == "integers":
-        x = rng.integers(0, max(spec.below, 1), stack).astype(spec.kind)
-    else:
-        x = DOMAINS[spec.domain](_real(stack, rng, style), rng, style)
-        x = np.asarray(x, np.float32).astype(np.float64)
-    return x[0] if points is None else x
+
+    def _evenly(self, n: int) -> np.ndarray:
+        steps = np.arange(n) + 1.0
+        if self.low is None and self.high is None:
+            return steps - (n + 1) / 2
+        if self.low is not None and self.high is not None:
+            return self.low + (self.high - self.low) * steps / (n + 1)
+        return self.low + steps if self.low is not None else (self.high or 0.0) - steps[::-1]
 
 
-def draw_styles(spec: Spec, rng: np.random.Generator, points: int) -> np.ndarray:
-    """A stack of arrays whose styles take turns, as STYLES has them."""
-    out: Any = None
-    for k, style in enumerate(STYLES):
-        x = draw(spec, rng, style, len(range(k, points, len(STYLES))))
-        if out is None:
-            out = np.empty((points, *spec.shape), x.dtype)
-        out[k :: len(STYLES)] = x
-    return out
-
-
-STYLES = ("round", "normal", "ties", "special", "wide", "scaled", "equal", "tails")
-
-
-def _real(shape: tuple[int, ...], rng: np.random.Generator, style: str) -> np.ndarray:
-    one = (shape[0], *(1 for _ in shape[1:]))  # a number for all entries of a point
-    match style:
-        case "round":  # what a counterexample should be made of
-            return rng.integers(-3, 4, shape).astype(float)
-        case "ties":
-            return rng.integers(-1, 2, shape) * rng.choice([0.5, 1.0, 2.0], one)
-        case "special":
-            return rng.choice(SPECIAL, shape)
-        case "wide":
-            return rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-12, 4, shape)
-        case "scaled":
-            return rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 3, one)
-        case "equal":
-            return np.broadcast_to(rng.choice(SPECIAL[:20], one), shape)
-        case "tails":
-            return rng.uniform(-60, 60, shape)
-    return rng.normal(size=shape) * 2
-
-
-def _positive(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    return np.abs(x) + (np.abs(x) < 1e-12)
-
-
-def _unit(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    inside = 1 / (1 + np.exp(-np.clip(x, -15, 15)))
-    return np.round(inside * 8).clip(1, 7) / 8 if style in ("round", "ties", "equal") else inside
-
-
-def _labels(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    if style in ("normal", "scaled", "tails"):
-        return rng.uniform(0, 1, x.shape)
-    return (x > 0).astype(float)
-
-
-def _simplex(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    if style == "round":  # eighths that sum to one
-        return (
-            rng.multinomial(8 - x.shape[-1], np.ones(x.shape[-1]) / x.shape[-1], x.shape[:-1]) / 8
-            + 1 / 8
-            if x.shape[-1] < 8
-            else _softmax(x)
-        )
-    return _softmax(np.clip(x, -12, 12))
-
-
-def _weights(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    if style in ("round", "tails", "special"):
-        return np.eye(x.shape[-1])[rng.integers(0, x.shape[-1], x.shape[:-1])]
-    if style in ("ties", "equal"):
-        return np.abs(x) % 3
-    one = (len(x), *(1 for _ in x.shape[1:]))
-    return _softmax(x) * rng.choice([1.0, 1.0, 0.5, 3.0], one)
-
-
-def _nonzero(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    return np.where(x == 0, np.copysign(1.0, x), x)
-
-
-def _probability(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    """Both ends, and numbers next to them."""
-    if style in ("special", "ties"):
-        return np.clip(x, 0, 1)
-    near = np.abs(x) / (1 + np.abs(x))
-    return np.where(rng.integers(0, 2, x.shape), near, 1 - near) if style == "wide" else near
-
-
-def _onehot(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    if style == "equal":  # one class for all rows of a point
-        one = (len(x), *(1 for _ in x.shape[1:-1]))
-        classes = np.broadcast_to(rng.integers(0, x.shape[-1], one), x.shape[:-1])
-    else:
-        classes = rng.integers(0, x.shape[-1], x.shape[:-1])
-    return np.eye(x.shape[-1])[classes]
-
-
-def _sorted(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    """From a start on, gaps of one size or of many; float32 keeps apart what lies 1/32 apart."""
-    gaps = np.clip(np.abs(x), 1.0 if style in ("round", "equal") else 1 / 32, 4)
-    return np.clip(x[..., :1], -64, 64) + np.cumsum(gaps, axis=-1)
-
-
-def _definite(x: np.ndarray, rng: np.random.Generator, style: str) -> np.ndarray:
-    """Well conditioned, then graded; of whole numbers; with equal eigenvalues."""
-    n = x.shape[-1]
-    one = np.eye(n)
-    clipped = np.clip(x, -3, 3)
-    match style:
-        case "round":  # of determinant 1
-            lower = np.tril(np.sign(x), -1) + one
-            return lower @ np.swapaxes(lower, -1, -2)
-        case "ties" | "equal":
-            return one * rng.choice([0.5, 1.0, 2.0], (len(x), *(1 for _ in x.shape[1:])))
-    matrix = clipped @ np.swapaxes(clipped, -1, -2) / max(n, 1) + 0.5 * one
-    if style in ("wide", "special"):  # rounding an entry moves no eigenvalue below 0
-        size = 10.0 ** rng.uniform(-2, 2, (*x.shape[:-1], 1))
-        matrix = size * matrix * np.swapaxes(size, -1, -2)
-    return (matrix + np.swapaxes(matrix, -1, -2)) / 2
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(-1, keepdims=True)
-
-
-DOMAINS = {
-    "real": lambda x, rng, style: x,
-    "positive": _positive,
-    "nonzero": _nonzero,
-    "unit": _unit,
-    "probability": _probability,
-    "labels": _labels,
-    "simplex": _simplex,
-    "weights": _weights,
-    "onehot": _onehot,
-    "sorted": _sorted,
-    "definite": _definite,
+_USUAL: dict[str, Any] = {
+    "below": 0,
+    "kind": "int32",
+    "value": None,
+    "dtype": None,
+    "low": None,
+    "high": None,
+    "values": (),
+    "distinct": False,
+    "weak": False,
+    "note": "",
 }
+
+
+def _token(value: Any) -> Any:
+    """What tells a value from others: 1, 1.0 and True are three, arrays are their contents."""
+    if value is None:
+        return None
+    if _is_key(value):
+        data = np.asarray(jax.random.key_data(value))
+        return "key", str(value.dtype), data.shape, data.tobytes()
+    if isinstance(value, np.ndarray | jax.Array):
+        data = np.asarray(value)
+        return "array", str(data.dtype), data.shape, data.tobytes()
+    try:
+        hash(value)
+    except TypeError:
+        return "object", id(value)  # which lives as long as the specification does
+    return type(value), value
+
+
+def _is_key(x: Any) -> bool:
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _inward(end: float, dtype: np.dtype, side: int) -> float:
+    """The first number of the dtype from an end on, upwards (1) or downwards (-1)."""
+    info = jnp.finfo(dtype)
+    near = np.asarray(np.clip(end, float(info.min), float(info.max))).astype(dtype)
+    if (near.astype(np.float64) - end) * side < 0:
+        return float(of_ranks(ranks(near, dtype) + side, dtype))
+    return float(near)
+
+
+def _between(low: float | None, high: float | None) -> float:
+    if low is not None and high is not None:
+        return low / 2 + high / 2
+    return low + 1.0 if low is not None else (high or 0.0) - 1.0
+
+
+# Whether arrays are in a domain: (x in float64, spec) -> bool
+
+
+def _sums_to_one(x: np.ndarray, terms: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether rows sum to one as far as roundings of so many terms allow.
+
+    Each term p comes with an error of a few units of `x`'s own size beside it.
+    """
+    unit = float(jnp.finfo(dtype).eps) * (4 + math.log2(max(x.shape[-1], 1)))
+    return bool(np.all(np.abs(x.sum(-1) - 1) <= unit * (1 + terms.sum(-1))))
+
+
+def _in_simplex(x: np.ndarray, dtype: np.dtype) -> bool:
+    return bool(np.all(x >= 0)) and _sums_to_one(x, np.zeros_like(x), dtype)
+
+
+def _in_logsimplex(x: np.ndarray, dtype: np.dtype) -> bool:
+    if not np.all(x <= 0):
+        return False
+    p = np.exp(x)
+    return _sums_to_one(p, p * np.where(p > 0, np.abs(x), 0), dtype)
+
+
+def _in_order(x: np.ndarray, spec: Spec) -> bool:
+    return bool(np.all(np.diff(x) > 0)) and _within(x, spec)
+
+
+def _within(x: np.ndarray, spec: Spec) -> bool:
+    low, high = spec.low, spec.high
+    return bool((low is None or np.all(x >= low)) and (high is None or np.all(x <= high)))
+
+
+def _is_symmetric(x: np.ndarray) -> bool:
+    return np.array_equal(x, np.swapaxes(x, -1, -2))
+
+
+def _is_definite(x: np.ndarray) -> bool:
+    if not (np.all(np.isfinite(x)) and _is_symmetric(x)):
+        return False
+    return bool(np.all(np.linalg.eigvalsh(x) > 0))
+
+
+def _is_onehot(x: np.ndarray) -> bool:
+    return bool(np.all((x == 0) | (x == 1)) and np.all(x.sum(-1) == 1))
+
+
+_CONTAINS: dict[str, Callable[[np.ndarray, Spec], Any]] = {
+    "positive": lambda x, _: np.all(x > 0),
+    "negative": lambda x, _: np.all(x < 0),
+    "nonnegative": lambda x, _: np.all(x >= 0),
+    "nonpositive": lambda x, _: np.all(x <= 0),
+    "nonzero": lambda x, _: np.all(x != 0),
+    "unit": lambda x, _: np.all((x > 0) & (x < 1)),
+    "probability": lambda x, _: np.all((x >= 0) & (x <= 1)),
+    "labels": lambda x, _: np.all((x >= 0) & (x <= 1)),
+    "binary": lambda x, _: np.all((x == 0) | (x == 1)),
+    "interval": _within,
+    "simplex": lambda x, spec: _in_simplex(x, spec.floating),
+    "logsimplex": lambda x, spec: _in_logsimplex(x, spec.floating),
+    "weights": lambda x, _: np.all(x >= 0),
+    "onehot": lambda x, _: _is_onehot(x),
+    "sorted": _in_order,
+    "distinct": lambda x, _: np.unique(x).size == x.size,
+    "symmetric": lambda x, spec: _is_symmetric(x) and _within(x, spec),
+    "definite": lambda x, _: _is_definite(x),
+}
+
+
+# What given arguments say
+
+
+def spec_of(leaf: Any) -> Spec:
+    """The specification of a concrete argument, from its dtype and values; a Spec as it is."""
+    return leaf if isinstance(leaf, Spec) else infer(leaf)
+
+
+def infer(leaf: Any) -> Spec:
+    """The domain that a given argument is from, as far as its values say.
+
+    One number says its sign; equal numbers say nothing, but for a uniform distribution. A plain
+    Python number is floating, or static where it is an integer or a boolean, as `jax.jit` would
+    have to take it; what is no array is static.
+
+    Raises:
+      ValueError: its dtype is none that can be judged.
+
+    Example:
+      >>> infer(np.array([0.2, 0.5, 0.3], np.float32))
+      Spec((3,), 'simplex', dtype='float32')
+      >>> infer(np.array([0, -100, 4, 2]))
+      Spec((4,), 'integers', below=5, kind='int64', values=(-100,))
+    """
+    if leaf is None:
+        return Spec((), "none")
+    if _is_key(leaf):
+        given = None if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+        return Spec(tuple(leaf.shape), "key", value=given)
+    if not hasattr(leaf, "dtype"):
+        if isinstance(leaf, float):
+            return Spec((), _sign(np.array(leaf), ""), weak=True)
+        if isinstance(leaf, complex):
+            return Spec((), dtype="complex64", weak=True)
+        return Spec((), "static", value=leaf)
+    shape, dtype = tuple(leaf.shape), np.dtype(leaf.dtype)
+    given = None if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf)
+    if dtype.kind == "b":
+        return Spec(shape, "integers", 2, "bool")
+    if jax.dtypes.issubdtype(dtype, np.integer):
+        return Spec(shape, "integers", 2, dtype.name) if given is None else _of_integers(given)
+    if dtype.name not in FLOATING:
+        raise ValueError(
+            f"check: expected arguments of {', '.join(FLOATING)}, integers or booleans, got "
+            f"{dtype.name}: cast it"
+        )
+    if given is None or dtype.kind == "c":
+        return Spec(shape, dtype=dtype.name)
+    return _of_floats(given.astype(np.float64), dtype.name)
+
+
+def _of_integers(x: np.ndarray) -> Spec:
+    shape, kind = x.shape, x.dtype.name
+    x = x.astype(object if kind == "uint64" else np.int64)  # int4 has no comparisons of its own
+    below = int(x.max(initial=0)) + 1
+    if _is_permutation(x):
+        return Spec(shape, "permutation", kind=kind)
+    marks = np.unique(x[x < 0]).tolist()
+    low = None
+    if len(marks) > _MOST_MARKS:
+        low, marks = marks[0], []
+    elif marks and x.max() < 0:
+        below = 0
+    values = below - (low or 0) + len(marks)
+    distinct = x.size >= 6 and np.unique(x).size == x.size and _rarely_distinct(x.size, values)
+    return Spec(shape, "integers", below, kind, low=low, values=tuple(marks), distinct=distinct)
+
+
+def _is_permutation(x: np.ndarray) -> bool:
+    """Whether every row is one of 0 .. n - 1, and not all are in order, as numbers of rows are."""
+    n = x.shape[-1] if x.shape else 0
+    if n < 3 or not x.size or not np.all(np.sort(x, axis=-1) == np.arange(n)):
+        return False
+    return not np.all(x == np.arange(n))
+
+
+def _rarely_distinct(size: int, values: int) -> bool:
+    """Whether numbers drawn at random would be distinct in less than one case of twenty."""
+    return math.exp(-size * (size - 1) / (2 * values)) < 0.05 or size == values
+
+
+def _of_floats(x: np.ndarray, dtype: str) -> Spec:
+    finite = x[np.isfinite(x)]
+    missing = x.size - finite.size
+    note = f"{missing} of the given entries not finite" if missing else ""
+    if not missing:
+        found = _structure(x, dtype)
+        if found is not None:
+            return found
+    return Spec(x.shape, _sign(finite, dtype), dtype=dtype, note=note)
+
+
+def _sign(x: np.ndarray, dtype: str) -> str:
+    """The domain of the entries, each for itself; of a plain number (no dtype) the sign alone."""
+    if not x.size or not np.all(np.isfinite(x)) or (x.size > 1 and np.all(x == x.flat[0])):
+        return "real"
+    low, high = x.min(), x.max()
+    if low == high == 0:
+        return "real"
+    if dtype and low > 0 and high < 1:
+        return "unit"
+    if x.size > 1 and low >= 0 and high <= 1:
+        return "binary" if np.all((x == 0) | (x == 1)) else "probability"
+    if low >= 0:
+        return "positive" if low > 0 else "nonnegative"
+    if high <= 0:
+        return "negative" if high < 0 else "nonpositive"
+    return "real"
+
+
+def _structure(x: np.ndarray, dtype: str) -> Spec | None:
+    """What holds along the last axis or the last two; None where nothing does."""
+    n = x.shape[-1] if x.shape else 0
+    if x.size < 2 or n < 2:
+        return None
+    constant = np.all(x == x.flat[0])
+    floating = jnp.dtype(dtype)
+    if _is_onehot(x) and (x.size > n or n >= 3):
+        return Spec(x.shape, "onehot", dtype=dtype)
+    if _in_simplex(x, floating) and not _is_onehot(x) and (not constant or n >= 3):
+        return Spec(x.shape, "simplex", dtype=dtype)
+    if _in_logsimplex(x, floating) and (not constant or n >= 3):
+        return Spec(x.shape, "logsimplex", dtype=dtype)
+    if constant:
+        return None
+    low, high = Spec((), _sign(x, dtype), dtype=dtype).ends
+    most = float(jnp.finfo(floating).max)
+    least, greatest = None if low == -most else low, None if high == most else high
+    if x.ndim > 1 and x.shape[-2] == n and _is_symmetric(x):
+        if n <= _MOST_ROWS and _is_definite(x):
+            return Spec(x.shape, "definite", dtype=dtype)
+        return Spec(x.shape, "symmetric", dtype=dtype, low=least, high=greatest)
+    if n >= 4 and np.all(np.diff(x) > 0):
+        return Spec(x.shape, "sorted", dtype=dtype, low=least, high=greatest)
+    return None
+
+
+# In words
+
+
+def describe(spec: Spec) -> str:
+    """What an argument is, in a few words.
+
+    Example:
+      >>> describe(Spec((3,), "positive"))
+      'float32[3] > 0'
+      >>> describe(Spec((4,), "integers", below=5, values=(-100,)))
+      'int32[4] in 0..4 or -100'
+    """
+    match spec.domain:
+        case "none":
+            return "None"
+        case "static":
+            text = repr(spec.value)
+            return text if len(text) <= 40 and "\n" not in text else type(spec.value).__name__
+        case "key":
+            return f"key{list(spec.shape) if spec.shape else ''}"
+    kind = spec.kind if spec.integral else spec.floating.name
+    if spec.weak:
+        kind = "complex" if spec.floating.kind == "c" else "float"
+    axes = "" if spec.weak else f"[{','.join(map(str, spec.shape))}]"
+    note = f" ({spec.note})" if spec.note else ""
+    return f"{kind}{axes}{_words(spec)}{note}"
+
+
+def _words(spec: Spec) -> str:
+    if spec.domain == "integers":
+        return "" if spec.kind == "bool" else _integers_in_words(spec)
+    bounds = _bounds_in_words(spec)
+    if spec.domain == "interval":
+        return f" {bounds}"
+    said = _WORDS.get(spec.domain, f" {spec.domain}")
+    return f"{said}, {bounds}" if bounds else said
+
+
+_WORDS = {
+    "real": " real",
+    "positive": " > 0",
+    "negative": " < 0",
+    "nonnegative": " >= 0",
+    "nonpositive": " <= 0",
+    "nonzero": " not 0",
+    "unit": " between 0 and 1",
+    "probability": " in 0..1",
+    "labels": ", labels in 0..1",
+    "binary": " of 0 and 1",
+    "simplex": ", rows sum to 1",
+    "logsimplex": ", exponentials of rows sum to 1",
+    "weights": " >= 0, soft labels",
+    "onehot": ", rows one-hot",
+    "sorted": " increasing",
+    "distinct": ", all different",
+    "definite": " positive definite",
+}
+
+
+def _integers_in_words(spec: Spec) -> str:
+    low, below = spec.range
+    parts = [f"{low}..{below - 1}" if below > low + 1 else f"{low}"] if below > low else []
+    parts += map(str, sorted(spec.values, reverse=True))
+    return f" in {' or '.join(parts)}{', all different' if spec.distinct else ''}"
+
+
+def _bounds_in_words(spec: Spec) -> str:
+    """The interval, where there is one; the least positive number stands for an open end."""
+    low, high = spec.low, spec.high
+    if low is None and high is None:
+        return ""
+    info = jnp.finfo(spec.floating)
+    if (low, high) == (float(info.tiny), 1 - float(info.epsneg)):
+        return "between 0 and 1"
+    if low is not None and high is not None:
+        return f"in {low:g}..{high:g}"
+    if low is not None:
+        return "> 0" if low == float(info.tiny) else f">= {low:g}"
+    return "< 0" if high == -float(info.tiny) else f"<= {high:g}"
