@@ -222,7 +222,9 @@ def _intention(intended: Any) -> tuple[str, Callable | None]:
     """The reason, and the derivative that is meant, of what was given as intended."""
     if intended is None or isinstance(intended, str):
         return intended or "", None
-    reason, pull = intended if isinstance(intended, tuple) and len(intended) == 2 else ("", intended)
+    reason, pull = (
+        intended if isinstance(intended, tuple) and len(intended) == 2 else ("", intended)
+    )
     if not callable(pull) or not isinstance(reason, str):
         raise TypeError(
             "check: expected intended as a reason, a function (*args, dy) -> cotangents or both, "
@@ -441,7 +443,8 @@ class Scene:
         """
         problem, points = self.problem, self.points
         cost = sum(
-            wide.operations(p) for p in (problem.traced.ours, problem.traced.truth or problem.traced.loss)
+            wide.operations(p)
+            for p in (problem.traced.ours, problem.traced.truth or problem.traced.loss)
         )
         if cost > _MOST:
             raise TooLarge(f"{cost:,} operations are too many for exact arithmetic")
@@ -460,7 +463,9 @@ class Scene:
             last = [p for p in chosen if p in points.at_thresholds]
             chosen = first[: max(1, most - len(last), most // 2)]
             chosen += last[: most - len(chosen)]
-        return dict(zip(chosen, exact.compare_many(problem, [points.point(p) for p in chosen]), strict=True))
+        return dict(
+            zip(chosen, exact.compare_many(problem, [points.point(p) for p in chosen]), strict=True)
+        )
 
     def floats(self, comparisons: dict[int, exact.Comparison], strict: bool) -> list[FloatFinding]:
         """Findings in the dtype asked, at drawn points of ordinary size; everywhere where strict."""
@@ -470,13 +475,19 @@ class Scene:
                 continue
             leaves = comparison.point[: len(self.problem.parts)]
             sizes = [np.abs(x).max(initial=0.0) for x in leaves if x.dtype.kind == "f"]
-            if not strict and p not in self.points.special[:1] and max(sizes, default=0.0) > float_rung.ORDINARY:
+            if (
+                not strict
+                and p not in self.points.special[:1]
+                and max(sizes, default=0.0) > float_rung.ORDINARY
+            ):
                 continue
             rule, autodiff = (
                 ([x[p] for x in values], None if pulled is None else [x[p] for x in pulled])
                 for values, pulled in self.native
             )
-            for f in float_rung.compared(comparison, rule, autodiff, self.scales, self.value_scales):
+            for f in float_rung.compared(
+                comparison, rule, autodiff, self.scales, self.value_scales
+            ):
                 wide_got = float(self.ours[1][f.entry.leaf][(p, *f.entry.index)])
                 lost = strict and float_rung.lost(comparison, f.entry, wide_got)
                 found.append(replace(f, at=p, lost=lost))
@@ -490,7 +501,9 @@ class Scene:
                 got = float(self.ours[0][finding.entry.leaf][(p, *finding.entry.index)])
                 if float_rung.lost(comparison, finding.entry, got):
                     truth = float(finding.expected)
-                    yield FloatFinding(finding.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p)
+                    yield FloatFinding(
+                        finding.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p
+                    )
 
 
 def triage(ours: Any, truth: Any) -> tuple[int, dict[int, list[Entry]]]:
@@ -565,7 +578,11 @@ def _by_differences(run: _Run, scene: Scene, why: str) -> Report:
         told: tuple[str, ...] = ("the forward value is wrong, before any gradient",)
         if finding.entry.of == "gradient":
             got = scene.ours[1][finding.entry.leaf][finding.at]
-            want = scene.truth[1][finding.entry.leaf][finding.at] if scene.truth[1] is not None else None
+            want = (
+                scene.truth[1][finding.entry.leaf][finding.at]
+                if scene.truth[1] is not None
+                else None
+            )
             told = diagnosis.of_arrays(got, want) if want is not None else diagnosis.UNKNOWN
         return run.report("FAIL", example, told)
     for f in findings:
@@ -589,7 +606,9 @@ def _values_by_floats(scene: Scene, p: int) -> list[Finding]:
             entry = Entry("value", leaf, tuple(at))
             truth: Any = differences.TRUTH
             findings.append(
-                Finding(entry, "other", float(got[p][tuple(at)]), float(want[p][tuple(at)]), truth, at=p)
+                Finding(
+                    entry, "other", float(got[p][tuple(at)]), float(want[p][tuple(at)]), truth, at=p
+                )
             )
     return findings
 
@@ -649,12 +668,17 @@ def _example(
     place = None if entry.of == "value" else problem.path_of(entry.leaf)
     plain = problem.subject.importing and not any(s.domain == "static" for s in problem.specs)
     code = (
-        reproduction(problem.subject.importing, args, tuple(dys), place, entry.index, problem.wide_mode)
+        reproduction(
+            problem.subject.importing, args, tuple(dys), place, entry.index, problem.wide_mode
+        )
         if plain
         else ""
     )
     dy = dys[0] if len(dys) == 1 else tuple(dys)
-    return Counterexample(args, dy, path, entry.index, expected, got, finding.truth, ulps, code)
+    names = tuple(problem.argument(i) for i in range(len(args)))
+    return Counterexample(
+        args, dy, path, entry.index, expected, got, finding.truth, ulps, code, names
+    )
 
 
 def _notes(run: _Run, findings: list[Finding], scene: Scene) -> None:

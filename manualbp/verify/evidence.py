@@ -8,7 +8,9 @@ import numpy as np
 
 Verdict = Literal["PASS", "FAIL", "UNDECIDED"]
 # What decided an entry, by provenance
-Truth = Literal["autodiff", "difference quotients", "float64 differences", "the program's own floats"]
+Truth = Literal[
+    "autodiff", "difference quotients", "float64 differences", "the program's own floats"
+]
 
 
 class Entry(NamedTuple):
@@ -110,6 +112,7 @@ class Counterexample:
       truth: what decided: "autodiff" or "difference quotients".
       ulps: the error in units in the last place of the expected number, in the rule's dtype.
       code: lines of Python that show it, where the rule is called as `rule`.
+      names: of the arguments, as in the signature.
     """
 
     args: tuple
@@ -121,6 +124,7 @@ class Counterexample:
     truth: str
     ulps: float | None = None
     code: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

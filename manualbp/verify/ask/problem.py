@@ -95,7 +95,7 @@ class Problem:
             and paths[part.place][0][0].idx in wanted
         ]
         # 64-bit mode where it was asked for, by a dtype or by the user's own setting
-        self.wide_mode = wide_mode or any(p.dtype.itemsize >= 8 and p.half == "" or
+        self.wide_mode = wide_mode or any((p.dtype.itemsize >= 8 and p.half == "") or
                                           p.dtype == np.complex128 for p in self.parts)  # fmt: skip
 
     @property
@@ -239,6 +239,12 @@ class Problem:
         kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
         return [np.asarray(x).astype(d) for x, d in zip(leaves, kinds, strict=False)]
 
+    def held(self, k: int, x: Any) -> np.ndarray:
+        """The k-th part of a point as its dtype holds it, in float64."""
+        dtype = _real((*self.parts, *self.value_parts)[k].dtype)
+        x = np.asarray(x)
+        return x.astype(dtype).astype(np.float64) if x.dtype.kind == "f" else x
+
     @functools.cached_property
     def value_shape(self) -> Any:
         """The tree of shapes and dtypes of the definition's value."""
@@ -323,7 +329,9 @@ class Problem:
         """The definition's value against the cotangents: the number whose gradient is judged."""
         y = value_parts(self.definition(*self.arguments(leaves)))
         dtype = np.float64 if self.wide_mode else np.float32
-        terms = (jnp.sum(a.astype(dtype) * b.astype(dtype)) for a, b in zip(y, cotangents, strict=True))
+        terms = (
+            jnp.sum(a.astype(dtype) * b.astype(dtype)) for a, b in zip(y, cotangents, strict=True)
+        )
         return sum(terms, jnp.zeros((), dtype))
 
     def with_moved(self, leaves: Sequence[Any], differentiated: Sequence[Any]) -> list:

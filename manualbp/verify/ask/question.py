@@ -8,26 +8,35 @@ from types import CodeType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify.ask.domains import Spec
-from manualbp.verify.ask.problem import Problem, custom_of, first_line
-from manualbp.verify.numbers.walk import is_floating
+from manualbp.verify.ask.domains import Spec, draw
+from manualbp.verify.ask.problem import Problem, first_line
+from manualbp.verify.ask.subject import custom_of
 
 
 def with_static(rule: Any, args: tuple) -> tuple:
     """Arguments that are no arrays, or that the rule does not differentiate, as they are.
 
-    They are callables and strings, and those that nondiff_argnums names.
+    They are callables and strings, and those that nondiff_argnums names; a specification in such a
+    place is drawn from once.
     """
     fixed = getattr(custom_of(rule), "nondiff_argnums", ())
     return tuple(
-        Spec((), "static", value=arg)
-        if (k in fixed and not isinstance(arg, Spec)) or isinstance(arg, str) or callable(arg)
-        else arg
+        _static(arg) if k in fixed or isinstance(arg, str) or callable(arg) else arg
         for k, arg in enumerate(args)
     )
+
+
+def _static(arg: Any) -> Spec:
+    if not isinstance(arg, Spec):
+        return Spec((), "static", value=arg)
+    if arg.domain in ("static", "none", "key"):
+        return arg
+    drawn = draw(arg, np.random.default_rng(0), "normal")
+    return Spec((), "static", value=drawn if arg.shape else np.asarray(drawn).item())
 
 
 def check_argnums(argnums: Sequence[int] | None, arguments: int) -> None:
@@ -57,27 +66,31 @@ def examine(problem: Problem, rule: Any) -> str:
             f"{type(definition).__name__}: pass it in plain jax.numpy"
         )
     try:
-        shape = problem.values_shape()
-    except Exception as problem_met:
+        shape = problem.value_shape
+    except jax.errors.ConcretizationTypeError as error:
         raise ValueError(
-            f"check: the definition of {name} raises {type(problem_met).__name__} for arguments "
-            f"{_shapes(problem)}: {first_line(problem_met)}"
-        ) from problem_met
-    if not any(is_floating(x.dtype) for x in jax.tree.leaves(shape)):
+            f"check: the definition of {name} cannot be traced ({type(error).__name__}): pass "
+            "definition=, the same function in plain jax.numpy without Python branches on values"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"check: the definition of {name} raises {type(error).__name__} for arguments "
+            f"{_shapes(problem)}: {first_line(error)}"
+        ) from error
+    if not any(jnp.issubdtype(x.dtype, jnp.inexact) for x in jax.tree.leaves(shape)):
         raise ValueError(
             f"check: expected a definition of {name} with a floating result, got "
             f"{', '.join(str(x.dtype) for x in jax.tree.leaves(shape)) or 'none'}: it has no "
             "gradient"
         )
-    leaves, cotangents = problem.example()
     with _calls(*_backward_passes(rule)) as called:
         _ = problem.traced_truth
-    if called:
+    if called and problem.intended is None:
         raise ValueError(
             f"check: expected a definition independent of {name}, got one whose derivative is "
             f"{name}'s own backward pass: write it in plain jax.numpy"
         )
-    programs = [jax.make_jaxpr(problem.loss)(leaves, cotangents) for _ in range(2)]
+    programs = [problem.trace(problem.loss) for _ in range(2)]
     if programs[0].effects:
         kinds = ", ".join(sorted(type(x).__name__ for x in programs[0].effects))
         raise ValueError(

@@ -1,6 +1,7 @@
 """The subject: a function and the backward pass that somebody wrote for it, however it is wrapped."""
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -131,9 +132,10 @@ def _of_rules(rule: Any, *defined: Any) -> Subject:
 def _importing_of(rule: Any) -> str:
     """The line that imports a function which its module names so, or a comment."""
     module, name = getattr(rule, "__module__", None), getattr(rule, "__qualname__", "")
-    if module is None or module == "__main__" or "<" in name or "." in name:
+    found = getattr(sys.modules.get(module or ""), name, None)
+    if module == "__main__" or found is not rule:
         return f"rule = ...  # {getattr(rule, '__name__', 'your function')}"
-    return _importing(module, name)
+    return _importing(str(module), name)
 
 
 def _importing(module: str, name: str) -> str:

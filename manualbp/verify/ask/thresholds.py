@@ -8,14 +8,13 @@ the places where an answer changes are bracketed and bisected to neighbouring fl
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
-from manualbp.verify.numbers.walk import CALLS, is_floating
+from manualbp.verify.numbers.walk import is_floating
+from manualbp.verify.numbers.wide import Branch, Watch, widened
 
 # No smaller numbers are tried but 0: products of a few of them still are numbers
 _TINY = 1e-30
@@ -34,23 +33,6 @@ _MOST_LINES = 12
 _MOST_CHANGES = 3
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One comparison of a program.
-
-    Attributes:
-      primitive: that compares.
-      place: where in the user's code it stands.
-      side: what its booleans tell: "below", "above" or, for rounding, "even".
-      size: how many booleans it gives for one point.
-    """
-
-    primitive: str
-    place: str
-    side: str
-    size: int
-
-
 def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
     """A function of the programs' inputs: the results of each, and every decision as one vector.
 
@@ -60,76 +42,19 @@ def decisions(jaxprs: Sequence[Any]) -> tuple[Callable[..., Any], list[Branch]]:
 
     def run(*arguments: Any) -> Any:
         branches.clear()
-        taken: list[Any] = []
+        watch = Watch([], branches)
         found = []
         for closed in jaxprs:
-            results = _watch(closed.jaxpr, closed.consts, arguments, taken, branches)
+            results = widened(closed, watch)(*arguments)
             found.append(results)
             # where a result underflows or overflows is a place to look at, too
             for x in results:
                 if is_floating(x.dtype):
-                    taken += [x == 0, jnp.isfinite(x)]
-                    for side in ("zero", "finite"):
-                        branches.append(Branch("result", "", side, x.size))
-        flat = [jnp.ravel(x) for x in taken]
-        return found, jnp.concatenate(flat) if flat else jnp.zeros(0, bool)
+                    watch.note("result", "", {"zero": x == 0})
+                    watch.note("result", "", {"finite": jnp.isfinite(x)})
+        return found, jnp.concatenate(watch.taken) if watch.taken else jnp.zeros(0, bool)
 
     return run, branches
-
-
-def _watch(jaxpr: Any, consts: Any, arguments: Any, taken: list, branches: list) -> list:
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-    values.update(zip(jaxpr.invars, arguments, strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for eqn in jaxpr.eqns:
-        xs = [read(v) for v in eqn.invars]
-        inner = eqn.params.get(CALLS.get(eqn.primitive.name, ""))
-        if isinstance(inner, core.ClosedJaxpr):
-            out = _watch(inner.jaxpr, inner.consts, xs, taken, branches)
-        elif inner is not None:
-            out = _watch(inner, (), xs, taken, branches)
-        else:
-            decide = _DECISIONS.get(eqn.primitive.name)
-            if decide is not None and all(is_floating(v.aval.dtype) for v in eqn.invars):
-                sides = decide(*xs)
-                names = ("below", "above") if len(sides) == 2 else ("even",)
-                for side, which in zip(names, sides, strict=True):
-                    taken.append(which)
-                    place = (eqn.primitive.name, where(eqn))
-                    branches.append(Branch(*place, side, int(np.size(which))))
-            result = eqn.primitive.bind(*xs, **eqn.params)
-            out = result if eqn.primitive.multiple_results else [result]
-        values.update(zip(eqn.outvars, out, strict=True))
-    return [read(v) for v in jaxpr.outvars]
-
-
-def _order(x: Any, y: Any) -> list:
-    return [x < y, x > y]
-
-
-_DECISIONS: dict[str, Callable[..., list]] = {
-    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "max", "min"), _order),
-    "abs": lambda x: _order(x, jnp.zeros_like(x)),
-    "sign": lambda x: _order(x, jnp.zeros_like(x)),
-    "clamp": lambda low, x, high: [x < low, x > high],
-    "floor": lambda x: [jnp.floor(x) % 2 == 0],
-    "ceil": lambda x: [jnp.ceil(x) % 2 == 0],
-    "round": lambda x: [jnp.round(x) % 2 == 0],
-}
-
-
-def where(eqn: Any) -> str:
-    """The primitive and the line of the user's code that it comes from."""
-    try:
-        from jax._src import source_info_util
-
-        place = source_info_util.summarize(eqn.source_info)
-    except Exception:
-        place = ""
-    return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
 
 
 def coverage(went: np.ndarray, branches: Sequence[Branch]) -> tuple[int, Counter[str]]:

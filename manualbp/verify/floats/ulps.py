@@ -134,6 +134,13 @@ def in_ulps(far: Any, size: Any, limits: Any) -> Any:
     return far * inverse.view(np.float64)
 
 
+def spacing(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """An ULP of a dtype at numbers given in float64."""
+    limits = jnp.finfo(dtype)
+    size = np.maximum(np.abs(x), float(limits.tiny))
+    return 2.0 ** np.floor(np.log2(size)) * float(limits.eps)
+
+
 def two_floats(ball: arb) -> tuple[float, float]:
     """A ball as a float64 and the rest; NaN where it is not known well enough."""
     high = float(ball)

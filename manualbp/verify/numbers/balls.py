@@ -76,6 +76,9 @@ class Arb:
         rounded_constants: bool = False,
         ties_open: bool = False,
         ties: Sequence[bool] | None = None,
+        without_guards: bool = False,
+        held: list | None = None,
+        holding: str = "",
     ):
         self.rounded_constants = rounded_constants
         self.ties_open = ties_open

@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -116,9 +117,7 @@ def _open(inner: Any) -> tuple[Any, Any]:
 
 
 def _floats(eqn: Any) -> bool:
-    return any(
-        jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in (*eqn.invars, *eqn.outvars)
-    )
+    return any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in (*eqn.invars, *eqn.outvars))
 
 
 # Which compute in the dtype that they are given, or reinterpret its bits
@@ -229,7 +228,9 @@ def _cond(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
 
         return of
 
-    out, taken = lax.switch(index.astype(np.int32), [branch(k) for k in range(len(programs))], *operands)
+    out, taken = lax.switch(
+        index.astype(np.int32), [branch(k) for k in range(len(programs))], *operands
+    )
     if watch is not None:
         for (_, branches), group in zip(watched, taken, strict=True):
             _merge(watch, branches, group, 1)
@@ -287,14 +288,22 @@ _DECISIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def where(eqn: Any) -> str:
-    """The primitive and the line of the user's code that it comes from."""
+    """The primitive and the line of the user's code that it comes from, where there is one."""
+    place = ""
     try:
         from jax._src import source_info_util
 
-        place = source_info_util.summarize(eqn.source_info)
-    except Exception:
+        for frame in source_info_util.user_frames(eqn.source_info.traceback):
+            if not frame.file_name.startswith(_JUDGE):
+                place = f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+                break
+    except Exception:  # JAX's own, and no part of its interface
         place = ""
     return f"{eqn.primitive.name} at {place}" if place else eqn.primitive.name
+
+
+# The judge's own folder, which is not where users look
+_JUDGE = str(Path(__file__).resolve().parents[1])
 
 
 def operations(closed: Any) -> int:

@@ -97,7 +97,9 @@ def form(problem: Problem) -> Iterator[ContractBroken | None]:
 
 def _raised(error: Exception, problem: Problem) -> ContractBroken:
     text = f"{type(error).__name__} for {problem.dtype} arguments: {first_line(error)}"
-    if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+    if isinstance(
+        error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError
+    ):
         return ContractBroken("untraceable", text)
     return ContractBroken("raises", text)
 

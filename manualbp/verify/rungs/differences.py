@@ -43,17 +43,25 @@ def decide(
     for leaf, k in enumerate(problem.differentiated):
         entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
         directions = [_one(point[k].shape, index) for index in entries]
-        line = rng.choice([-1.0, 1.0], point[k].shape) * (1 + np.asarray(rng.random(point[k].shape)))
+        line = rng.choice([-1.0, 1.0], point[k].shape) * (
+            1 + np.asarray(rng.random(point[k].shape))
+        )
         estimates, errors = _richardson(problem, point, k, [line, *directions])
         rows = [
-            (None, _along(got[leaf], line), None if autodiff is None else _along(autodiff[leaf], line))
+            (
+                None,
+                _along(got[leaf], line),
+                None if autodiff is None else _along(autodiff[leaf], line),
+            )
         ]
         rows += [
             (i, float(got[leaf][i]), None if autodiff is None else float(autodiff[leaf][i]))
             for i in entries
         ]
         terms = float(np.abs(got[leaf] * line).sum()) if np.all(np.isfinite(got[leaf])) else 0.0
-        for n, ((index, x, other), estimate, error) in enumerate(zip(rows, estimates, errors, strict=True)):
+        for n, ((index, x, other), estimate, error) in enumerate(
+            zip(rows, estimates, errors, strict=True)
+        ):
             finding = _entry(
                 Entry("gradient", leaf, index or ()), x, other, float(estimate), float(error),
                 terms if n == 0 else 0.0, at,
@@ -122,7 +130,9 @@ def _richardson(
     n = len(directions)
     along = np.stack(directions)
     moves = along != 0
-    size = np.array([max(np.abs(x[m]).max(initial=0.0), 1.0) if m.sum() == 1 else 1.0 for m in moves])
+    size = np.array(
+        [max(np.abs(x[m]).max(initial=0.0), 1.0) if m.sum() == 1 else 1.0 for m in moves]
+    )
     steps = _FIRST * 0.5 ** np.arange(_LEVELS)[:, None] * size  # (levels, directions)
     signs = np.array([1.0, -1.0])[:, None, None]
     moved = (signs * steps).reshape(2, _LEVELS, n, *(1 for _ in x.shape)) * along

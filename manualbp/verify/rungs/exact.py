@@ -343,7 +343,9 @@ class Comparison:
 
     def _typical(self, entry: Entry) -> float:
         """The median size of the result to which an entry belongs."""
-        sizes = np.abs(floats((self.our_value if entry.of == "value" else self.our_pull)[entry.leaf]))
+        sizes = np.abs(
+            floats((self.our_value if entry.of == "value" else self.our_pull)[entry.leaf])
+        )
         return float(np.median(sizes)) if sizes.size and np.all(np.isfinite(sizes)) else 0.0
 
     # The gradient
@@ -385,7 +387,9 @@ class Comparison:
             low, high = sorted((left, right), key=float)
         if _between(got, low, high):
             return Finding(entry, "kink", got, (low, high), name, at=self.at)
-        if not got.is_finite() and (self.pull is None or not self.pull[entry.leaf][entry.index].is_finite()):
+        if not got.is_finite() and (
+            self.pull is None or not self.pull[entry.leaf][entry.index].is_finite()
+        ):
             # there is no derivative, and autodiff has none to give either
             why = "the definition has no derivative here"
             return Finding(entry, "skipped", got, (low, high), name, why=why, at=self.at)
@@ -478,7 +482,9 @@ class Comparison:
                     (
                         arb(float(v)) * x
                         for leaf, k in enumerate(self.problem.differentiated)
-                        for v, x in zip(direction[k].ravel(), self.our_pull[leaf].ravel(), strict=True)
+                        for v, x in zip(
+                            direction[k].ravel(), self.our_pull[leaf].ravel(), strict=True
+                        )
                     ),
                     arb(0),
                 )

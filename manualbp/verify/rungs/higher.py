@@ -99,8 +99,7 @@ def _same_programs(what: str, ours: Any, truth: Any, stacks: Sequence[np.ndarray
                     if _explained(ours, truth, point, leaf, index):
                         continue
                     return Higher(
-                        f"the {what} is wrong: expected {float(expected):.9g}, "
-                        f"got {float(got):.9g}"
+                        f"the {what} is wrong: expected {float(expected):.9g}, got {float(got):.9g}"
                     )
     return Higher(note=note, compared=compared)
 

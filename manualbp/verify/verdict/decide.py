@@ -119,7 +119,9 @@ def power(findings: Sequence[Finding]) -> float | None:
         entries = [
             f
             for f in findings
-            if f.entry.of == "gradient" and f.entry.leaf == leaf and f.relation in ("same", "similar")
+            if f.entry.of == "gradient"
+            and f.entry.leaf == leaf
+            and f.relation in ("same", "similar")
         ][:_PLANTED]
         # the rounding of a constant leaves an entry with fewer digits, and no place to plant
         places = [

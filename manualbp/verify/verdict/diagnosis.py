@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from manualbp.verify.ask.domains import STYLES
-from manualbp.verify.ask.problem import ContractBroken, Problem
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import ContractBroken
+from manualbp.verify.evidence import Finding
 from manualbp.verify.rungs.exact import TOGETHER, floats
 from manualbp.verify.verdict import jacobians as _jacobians
 from manualbp.verify.verdict import mutants as _mutants
@@ -22,6 +24,7 @@ _OF_CONTRACT = {
     "is masked after it has overflowed",
     "value": "the forward value: the function and its fwd give different ones",
     "precision": "computed in lower precision somewhere, float32 or less: digits are lost",
+    "untraceable": "the rule branches on values, and cannot be traced",
     "raises": "the rule's own code raises for arguments that its definition takes",
     "paths": "depends on how it is called: state, randomness or a Python branch",
 }
@@ -78,17 +81,22 @@ class Sample:
         return [x[p] for x in (*self.leaves, *self.cotangents)]
 
 
-def of_finding(sample: Sample, comparison: Any, leaf: int, finding: Any) -> tuple[str, ...]:
+# Where no gradient is known beside the rule's
+UNKNOWN = ("the gradient is not the slope of the definition",)
+
+
+def of_finding(scene: Any, comparison: Any, finding: Finding) -> tuple[str, ...]:
     """Relations between the wrong gradient and the right one, the most telling first.
 
     Args:
-      sample: both programs over many points.
+      scene: both programs over many points.
       comparison: exact, at the point that failed.
-      leaf: which result failed there.
       finding: what was found of the entry that failed.
     """
-    if leaf < 0:
+    if finding.entry.of == "value":
         return ("the forward value is wrong, before any gradient",)
+    if finding.relation == "guard":
+        return (f"a small constant ({finding.why}) is no guard: what it changes is not small",)
     if finding.why == TOGETHER:
         return (
             "ties: each entry alone is a possible derivative, all together are none: the parts "
@@ -96,6 +104,13 @@ def of_finding(sample: Sample, comparison: Any, leaf: int, finding: Any) -> tupl
         )
     if isinstance(finding.expected, tuple):
         return ("wrong value at a kink: outside the one-sided derivatives",)
+    if comparison.pull is None or scene.truth[1] is None:
+        return UNKNOWN
+    n, leaf = len(scene.problem.parts), finding.entry.leaf
+    stacks = scene.points.stacks
+    sample = Sample(
+        scene.problem, stacks[:n], stacks[n:], scene.ours, scene.truth, scene.points.drawn
+    )
     got, expected = _entries(comparison, leaf)
     if got.shape != expected.shape:
         return of_arrays(got, expected)
@@ -169,7 +184,8 @@ def _at_another_place(sample: Sample, leaf: int, rows: np.ndarray) -> str:
         return ""
     leaves = list(sample.leaves)
     leaves[k] = np.where(np.isfinite(sample.truth[0][0]), sample.truth[0][0], 0.0)
-    moved = [np.asarray(y[1][leaf])[rows] for y in problem.compiled(leaves, sample.cotangents)]
+    stacks = [*leaves, *sample.cotangents]
+    moved = [np.asarray(y[1][leaf])[rows] for y in problem.run(stacks)[:2]]
     if _same(moved[1], sample.ours[1][leaf][rows]):
         return "the derivative is taken at the output, the value, where the input is meant"
     if _same(moved[0], sample.truth[1][leaf][rows]):
@@ -380,4 +396,4 @@ def of_arrays(got: np.ndarray, expected: np.ndarray, rounding: float = 1e-6) -> 
 
 
 def _entries(comparison: Any, leaf: int) -> tuple[np.ndarray, np.ndarray]:
-    return floats(comparison.exact.our_pull[leaf]), floats(comparison.exact.pull[leaf])
+    return floats(comparison.our_pull[leaf]), floats(comparison.pull[leaf])

@@ -15,6 +15,8 @@ import numpy as np
 
 # Entries below this part of the largest count as 0, and differences below it as none
 _SMALL = 1e-9
+# Entries of a value whose Jacobian is made, and numbers in it, at most
+_MOST, _NUMBERS = 512, 2**22
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ def measure(problem: Any, point: Sequence[np.ndarray], leaf: int, rows: int) -> 
       leaf: the differentiated argument.
       rows: of a Jacobian at most; None is returned for larger values.
     """
-    n = len(problem.free)
+    n = len(problem.parts)
     outputs = tuple(x.shape for x in point[n:])
     sizes = [int(np.prod(s)) for s in outputs]
     size = sum(sizes)
-    if not 0 < size <= rows:
+    if not 0 < size <= min(rows, _MOST) or size * sum(x.size for x in point) > _NUMBERS:
         return None
     basis = np.eye(size)
     ends = np.cumsum([0, *sizes])
@@ -54,7 +56,7 @@ def measure(problem: Any, point: Sequence[np.ndarray], leaf: int, rows: int) -> 
         basis[:, a:b].reshape(size, *s) for a, b, s in zip(ends, ends[1:], outputs, strict=False)
     ]
     leaves = [np.repeat(x[None], size, axis=0) for x in point[:n]]
-    ours, truth = problem.compiled(leaves, cotangents)
+    ours, truth, _ = problem.run([*leaves, *cotangents])
     got, expected = (x[1][leaf].reshape(size, -1) for x in (ours, truth))
     if not (np.all(np.isfinite(got)) and np.all(np.isfinite(expected))):
         return None

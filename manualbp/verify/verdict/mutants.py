@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from manualbp.verify.ask.thresholds import where
 from manualbp.verify.numbers.balls import Arb, precision
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, lift
+from manualbp.verify.numbers.wide import operations, where
 from manualbp.verify.rungs.exact import floats
 
-# Runs of the changed program, at most
-_TRIES = 200
+# Runs of the changed program, and numbers that they make, at most
+_TRIES, _NUMBERS = 200, 1e7
 
 
 class _Changed(Arb):
@@ -53,8 +53,10 @@ def explain(problem: Any, points: Sequence[Sequence[np.ndarray]], leaf: int) -> 
             wanted = [floats(x[at]) for x in got]
             plain = _Changed(-1, None)
             evaluate(problem.traced.truth, lifted[0], plain)
+            cost = len(points) * operations(problem.traced.truth)
+            tries = range(min(_TRIES, int(_NUMBERS / max(cost, 1))))
             for _, (number, eqn, text, change) in zip(
-                range(_TRIES), _candidates(plain.equations), strict=False
+                tries, _candidates(plain.equations), strict=False
             ):
                 if all(
                     _matches(problem, x, at, number, change, y)

@@ -10,14 +10,16 @@ import numpy as np
 
 from manualbp.verify.ask.domains import Spec
 from manualbp.verify.ask.problem import Problem
+from manualbp.verify.evidence import Finding
 from manualbp.verify.numbers.walk import Straddles, Unsupported
-from manualbp.verify.rungs import exact as _exact
+from manualbp.verify.numbers.wide import operations
+from manualbp.verify.rungs import exact
 
 # A failure: where it stands, and what was found there
-Failure = tuple[_exact.Comparison, int, tuple, _exact.Finding]
+Failure = tuple[exact.Comparison, Finding]
 
-# Exact evaluations spent on the search
-_TRIES = 60
+# Exact evaluations spent on the search, and what one may cost
+_TRIES, _NUMBERS = 60, 2e5
 
 
 def shrink(failure: Failure, seed: int, smaller: bool = True) -> Failure:
@@ -34,24 +36,20 @@ def shrink(failure: Failure, seed: int, smaller: bool = True) -> Failure:
     return _rounder(failure, tries)
 
 
-def fails_at(problem: Problem, point: list, leaf: int, why: str = "") -> Failure | None:
-    """The first entry of a leaf (-1 - k for the k-th of the value) wrong in that way at a point."""
+def fails_at(problem: Problem, point: list, like: Finding) -> Failure | None:
+    """The first entry of the same result that is wrong in the same way at a point."""
     if not problem.contains(point):
         return None
     try:
-        comparison = _exact.compare(problem, point)
-        ours, theirs = (
-            [x.shape for x in (*values, *pulled)]
-            for values, pulled in (
-                (comparison.exact.our_value, comparison.exact.our_pull),
-                (comparison.exact.value, comparison.exact.pull),
-            )
-        )
-        if ours != theirs:  # another failure, of the contract, on these shapes
+        comparison = exact.compare(problem, point)
+        if comparison.pull is not None and [x.shape for x in comparison.our_pull] != [
+            x.shape for x in comparison.pull
+        ]:  # another failure, of the contract, on these shapes
             return None
-        for _, index, finding in comparison.entries(leaf):
-            if finding.verdict == "wrong" and finding.why == why:
-                return comparison, leaf, index, finding
+        for finding in comparison.findings:
+            same = finding.entry[:2] == like.entry[:2] and finding.why == like.why
+            if finding.relation == "other" and same:
+                return comparison, finding
     except (Straddles, Unsupported):
         pass
     return None
@@ -59,25 +57,26 @@ def fails_at(problem: Problem, point: list, leaf: int, why: str = "") -> Failure
 
 def _in_smaller_shapes(failure: Failure, seed: int, tries: Iterator[int]) -> Failure:
     """Axes of one length shrink together, since they may have to match."""
-    comparison, leaf, *_ = failure
+    comparison, finding = failure
     problem = comparison.problem
+    if operations(problem.traced.ours) > _NUMBERS:
+        return failure
     for sizes in _smaller_sizes(problem.specs):
         try:
             specs = [_resized(s, sizes) for s in problem.specs]
             with jax.enable_x64(True):
                 other = problem.with_specs(specs)
-                shape = other.values_shape()
                 _ = other.traced
         except Exception:  # whatever the user's code raises on other shapes
             continue
         rng = np.random.default_rng(seed)
         drawn = [other.draw(rng, style) for style in ("round", "ties", "round", "normal")]
-        points = [[*leaves, *other.cotangents(shape, rng, "round")] for leaves in drawn]
+        points = [[*leaves, *other.cotangents(rng, "round")] for leaves in drawn]
         for point in (_sliced(comparison.point, points[0]), *points):
             if next(tries, None) is None:
                 return failure
             try:
-                found = fails_at(other, point, leaf, failure[3].why)
+                found = fails_at(other, point, finding)
             except Exception:  # made for other shapes
                 break
             if found is not None:
@@ -110,19 +109,21 @@ def _resized(spec: Spec, sizes: dict[int, int]) -> Spec:
 
 def _rounder(failure: Failure, tries: Iterator[int]) -> Failure:
     """Simpler numbers, array by array, the boldest change first."""
-    comparison, leaf, *_ = failure
+    comparison, finding = failure
     problem, point = comparison.problem, list(comparison.point)
-    cotangents = range(len(problem.free), len(point))
+    if operations(problem.traced.ours) > _NUMBERS:
+        return failure
+    cotangents = range(len(problem.parts), len(point))
     floating = [k for k, x in enumerate(point) if x.dtype.kind == "f"]
     for k in [*cotangents, *(k for k in floating if k not in cotangents)]:
         for change in _SIMPLER:
-            simpler = change(point[k])
+            simpler = problem.held(k, change(point[k]))
             if np.array_equal(simpler, point[k]):
                 break
             if next(tries, None) is None:
                 return failure
             changed = [*point[:k], simpler, *point[k + 1 :]]
-            found = fails_at(problem, changed, leaf, failure[3].why)
+            found = fails_at(problem, changed, finding)
             if found is not None:
                 point, failure = changed, found
                 break

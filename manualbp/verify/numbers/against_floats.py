@@ -1,0 +1,2 @@
+def disagreement(closed, point):
+    return None
