@@ -258,7 +258,12 @@ def _simplex(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") 
             if x.shape[-1] < 8
             else _softmax(x)
         )
-    return _softmax(_clipped(x, spec))
+    inside = _softmax(_clipped(x, spec))
+    if style != "special":
+        return inside
+    # every other row is a corner: a label that is sure
+    corner = rng.integers(0, 2, (*x.shape[:-1], 1)) == 1
+    return np.where(corner, _onehot(x, rng, style, spec), inside)
 
 
 def _logsimplex(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") -> np.ndarray:
