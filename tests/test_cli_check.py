@@ -98,8 +98,23 @@ def test_a_gradient_that_is_meant_to_differ(mine, capsys):
         ("math:sin", "f32[3])", "--args: a bracket is closed that was not opened"),
         ("math:sin", "f33[3]", "--args: expected a dtype of bf16"),
         ("math:sin", "f32[3]<4", "--args: only integers have a bound"),
-        ("math:sin", "f32[3]:negative", "--args: expected a domain of real, positive"),
-        ("math:sin", "i32[3]:unit", "--args: integers have no domain"),
+        ("math:sin", "f32[3]:backwards", "--args: expected a domain of real, positive"),
+        ("math:sin", "i32[3]:unit", "--args: integers have no domain unit: write i32[...]<10"),
+        ("math:sin", "(f32[3]]", "--args: a bracket is closed that was not opened"),
+        ("math:sin", "f32[3] f32[2]", "--args: expected arguments such as 'f32[8,16]"),
+        ("math:sin", "f32[3],,f32[2]", "--args: expected arguments such as 'f32[8,16]"),
+        ("math:sin", "f32[3]|3", "--args: only integers have a bound"),
+        ("math:sin", "f32[3]:..", "--args: expected an interval such as 0..1 or 0.5.., got '..'"),
+        ("math:sin", "f32[3]:interval", "--args: expected a domain of real, positive"),
+        ("math:sin", "f32[3]:unit:positive", "Spec: expected low and high for interval, sorted"),
+        ("math:sin", "f32[3]:sorted:unit:unit", "--args: expected one domain, got sorted and unit"),
+        ("math:sin", "f32[3]:unit:0..1", "Spec: expected low and high for interval, sorted"),
+        ("math:sin", "f32[3]:1..0", "Spec: expected numbers of float32 from low to high, got none"),
+        ("math:sin", "i32[3]:0..0.5", "--args: expected integers from one to another, such as i32"),
+        ("math:sin", "{w: f32[3]}", "--args: expected a dictionary such as {'w': f32[3,2]}"),
+        ("math:sin", "{'w': f32[3]", "--args: a bracket is not closed"),
+        ("math:sin", "c64[3]:unit", "Spec: expected real or nonzero as the domain of complex64"),
+        ("math:sin", "'mean", "--args: expected arguments such as 'f32[8,16]"),
         ("math:sin", "f32[3]", "check: expected a Rule, a jax.custom_vjp or custom_jvp function"),
     ],
 )
@@ -114,10 +129,72 @@ def test_what_cannot_be_asked_is_told_in_one_line(capsys, target, args, message)
 def test_arguments_of_every_kind():
     assert arguments("f32[2,3], (f64[], i32[4]<7), bool[2], f32[3]:unit, key, none") == (
         Spec((2, 3)),
-        (Spec(()), Spec((4,), "integers", 7, "int32")),
+        (Spec((), dtype="float64"), Spec((4,), "integers", 7, "int32")),
         Spec((2,), "integers", 2, "bool"),
         Spec((3,), "unit"),
         Spec((), "key"),
         Spec((), "none"),
     )
     assert arguments("") == ()
+
+
+BF16 = {"dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bf16[3]", Spec((3,), **BF16)),
+        ("f16[]", Spec((), dtype="float16")),
+        ("f64[2,]", Spec((2,), dtype="float64")),
+        ("c64[3]", Spec((3,), dtype="complex64")),
+        ("c128[3]:nonzero", Spec((3,), "nonzero", dtype="complex128")),
+        ("f32[3]:negative", Spec((3,), "negative")),
+        ("f32[3]:-1..1", Spec((3,), "interval", low=-1, high=1)),
+        ("f32[]:0..0.95", Spec((), "interval", low=0, high=0.95)),
+        ("f32[]:1e-6..1.", Spec((), "interval", low=1e-6, high=1)),
+        ("bf16[3] : -.5..", Spec((3,), "interval", low=-0.5, **BF16)),
+        ("f32[3]:..-2", Spec((3,), "interval", high=-2)),
+        ("f32[4]:sorted", Spec((4,), "sorted")),
+        ("f32[4]:sorted:nonnegative", Spec((4,), "sorted", low=0)),
+        ("f32[4]:sorted:positive", Spec((4,), "sorted", low=2**-126)),
+        ("f32[4]:sorted:-1..1", Spec((4,), "sorted", low=-1, high=1)),
+        ("f32[2,2]:symmetric:nonpositive", Spec((2, 2), "symmetric", high=0)),
+        ("i32[8]<10|-100", Spec((8,), "integers", 10, values=(-100,))),
+        ("i32[8]<10|-100|-1", Spec((8,), "integers", 10, values=(-100, -1))),
+        ("i64[8]:-5..5", Spec((8,), "integers", 6, "int64", low=-5)),
+        ("i32[8]<10:distinct", Spec((8,), "integers", 10, distinct=True)),
+        ("u8[4]:permutation", Spec((4,), "permutation", kind="uint8")),
+        ("key[2]", Spec((2,), "key")),
+        ("None", Spec((), "none")),
+        ("0.5", 0.5),
+        ("-3", -3),
+        ("1e-6", 1e-6),
+        ("2.", 2.0),
+        ("True", True),
+        ("False", False),
+        ("'mean'", "mean"),
+        ('"a, (b"', "a, (b"),
+        ("()", ()),
+        ("[]", []),
+        ("{}", {}),
+        ("(f32[3],)", (Spec((3,)),)),
+        ("[f32[3], 2, [key]]", [Spec((3,)), 2, [Spec((), "key")]]),
+        (
+            "{'w': f32[3,2]:unit, 'more': {'b': (f32[2], -1)}}",
+            {"w": Spec((3, 2), "unit"), "more": {"b": (Spec((2,)), -1)}},
+        ),
+    ],
+)
+def test_every_form_of_an_argument(text, expected):
+    for written in (text, f" {text} ", f"{text},"):
+        (found,) = arguments(written)
+        assert found == expected
+        assert type(found) is type(expected)
+    assert arguments(f"f32[2], {text}") == (Spec((2,)), expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "float32"])
+def test_the_dtype_is_kept(dtype):
+    short = dtype.replace("float", "f")
+    assert arguments(f"{short}[3]")[0].floating.name == dtype

@@ -268,6 +268,12 @@ class Spec:
         }
         return known.get(self.domain, (low, high))
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """`low` and `high` of an interval with these ends; None where the dtype ends."""
+        (low, high), most = self.ends, float(jnp.finfo(self.floating).max)
+        return None if low == -most else low, None if high == most else high
+
     def contains(self, x: Any) -> bool:
         """Whether an array that the search has made is still one of this specification."""
         if self.fixed or self.domain == "real":
@@ -593,15 +599,13 @@ def _structure(x: np.ndarray, dtype: str) -> Spec | None:
         return Spec(x.shape, "logsimplex", dtype=dtype)
     if constant:
         return None
-    low, high = Spec((), _sign(x, dtype), dtype=dtype).ends
-    most = float(jnp.finfo(floating).max)
-    least, greatest = None if low == -most else low, None if high == most else high
+    low, high = Spec((), _sign(x, dtype), dtype=dtype).bounds
     if x.ndim > 1 and x.shape[-2] == n and _is_symmetric(x):
         if n <= _MOST_ROWS and _is_definite(x):
             return Spec(x.shape, "definite", dtype=dtype)
-        return Spec(x.shape, "symmetric", dtype=dtype, low=least, high=greatest)
+        return Spec(x.shape, "symmetric", dtype=dtype, low=low, high=high)
     if n >= 4 and np.all(np.diff(x) > 0):
-        return Spec(x.shape, "sorted", dtype=dtype, low=least, high=greatest)
+        return Spec(x.shape, "sorted", dtype=dtype, low=low, high=high)
     return None
 
 

@@ -258,7 +258,12 @@ def _simplex(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") 
             if x.shape[-1] < 8
             else _softmax(x)
         )
-    return _softmax(_clipped(x, spec))
+    inside = _softmax(_clipped(x, spec))
+    if style != "special":
+        return inside
+    # every other row is a corner: a label that is sure
+    corner = rng.integers(0, 2, (*x.shape[:-1], 1)) == 1
+    return np.where(corner, _onehot(x, rng, style, spec), inside)
 
 
 def _logsimplex(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") -> np.ndarray:
@@ -269,7 +274,7 @@ def _logsimplex(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec
 
 def _weights(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") -> np.ndarray:
     if style in ("round", "tails", "special"):
-        return np.eye(x.shape[-1])[rng.integers(0, x.shape[-1], x.shape[:-1])]
+        return _corners(rng.integers(0, x.shape[-1], x.shape[:-1]), x.shape[-1])
     if style in ("ties", "equal"):
         return np.abs(x) % 3
     one = (len(x), *(1 for _ in x.shape[1:]))
@@ -290,7 +295,7 @@ def _onehot(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") -
         classes = np.broadcast_to(rng.integers(0, x.shape[-1], one), x.shape[:-1])
     else:
         classes = rng.integers(0, x.shape[-1], x.shape[:-1])
-    return np.eye(x.shape[-1])[classes]
+    return _corners(classes, x.shape[-1])
 
 
 def _sorted(x: np.ndarray, rng: np.random.Generator, style: str, spec: "Spec") -> np.ndarray:
@@ -352,6 +357,10 @@ def _clipped(x: np.ndarray, spec: "Spec") -> np.ndarray:
     """Logits whose softmax the dtype can tell from 0."""
     most = 4 if spec.floating == np.float16 else 12
     return np.clip(x, -most, most)
+
+
+def _corners(classes: np.ndarray, n: int) -> np.ndarray:
+    return (classes[..., None] == np.arange(n)).astype(float)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

@@ -6,16 +6,40 @@ from typing import Any
 
 from manualbp.verify.ask.domains import DOMAINS, Spec
 
-_FLOATS = {"f16", "bf16", "f32", "f64"}
+_FLOATS = {
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "f32": "float32",
+    "f64": "float64",
+    "c64": "complex64",
+    "c128": "complex128",
+}
 _INTEGERS = {
-    **{f"i{n}": f"int{n}" for n in (8, 16, 32, 64)},
-    **{f"u{n}": f"uint{n}" for n in (8, 16, 32, 64)},
+    **{f"i{n}": f"int{n}" for n in (4, 8, 16, 32, 64)},
+    **{f"u{n}": f"uint{n}" for n in (4, 8, 16, 32, 64)},
     "bool": "bool",
 }
-_ITEM = re.compile(
-    r"(?P<dtype>[a-z]+\d*)\[(?P<shape>[\d,\s]*)\](?:<(?P<below>\d+)|:(?P<domain>[a-z]+))?"
+_WORDS = {
+    "key": Spec((), "key"),
+    "none": Spec((), "none"),
+    "None": Spec((), "none"),
+    "True": True,
+    "False": False,
+}
+# The domains that bound a sorted or symmetric array, too
+_SIGNS = ("positive", "negative", "nonnegative", "nonpositive", "unit", "probability")
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+_ARRAY = re.compile(r"(?P<dtype>[a-z]+\d*)\[(?P<shape>[\d,\s]*)\]")
+_NUMBER = r"-?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_PLAIN = re.compile(rf"{_NUMBER}(?![\w.])")
+_TEXT = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
+_WORD = re.compile(rf"(?:{'|'.join(_WORDS)})\b(?!\[)")
+# What follows the shape: <10, :name, :-1..1 and |-100
+_SAID = re.compile(
+    rf"\s*(?:<\s*(?P<below>\d+)|:\s*(?P<low>{_NUMBER})?\.\.(?P<high>{_NUMBER})?"
+    r"|:\s*(?P<name>[a-z]+)|\|\s*(?P<mark>-?\d+))"
 )
-_TOKEN = re.compile(rf"\s*(?:(?P<item>{_ITEM.pattern})|(?P<word>key|none)|(?P<mark>[(),]))")
 _FORM = "such as 'f32[8,16], (f32[16], f32[]), i32[8]<10, f32[3]:positive, key'"
 
 
@@ -46,53 +70,176 @@ def load(target: str) -> Any:
 
 
 def arguments(text: str) -> tuple:
-    """Arguments as specifications, from text.
+    """Arguments from text: specifications of arrays, and plain values as Python has them.
 
-    `f32[8,16]` is a floating array of that shape (whichever the dtype: the form is checked in all
-    four, the numbers in float64), `i32[8]<10` integers of that dtype from 0 to 9,
-    `f32[3]:positive` numbers of a domain, `key` a key of jax.random, `none` None, and brackets
-    make tuples.
+    An array is its dtype and shape: `f32[8,16]`, of f16, bf16, f32, f64, c64, c128, bool and
+    integers such as i32 and u8. What it contains follows:
+
+    - `f32[3]:positive`, a domain that `Spec` knows; `f32[4]:sorted:positive`, both;
+    - `f32[3]:-1..1`, an interval with its ends; `f32[]:0.5..`, with one;
+    - `i32[8]<10`, integers from 0 to 9; `i32[8]:-5..5`; `i32[8]<10|-100`, and a further one;
+      `i32[8]<10:distinct`, each once; `i32[4]:permutation`.
+
+    Numbers, strings in quotes, True and False are themselves, `none` or `None` is None, `key` a
+    key of jax.random and `key[3]` three; brackets make tuples, lists and dictionaries.
 
     Raises:
       ValueError: the text has another form.
+
+    Example:
+      >>> arguments("f32[8,16], bf16[3]:positive, i32[8]<10|-100")
+      (Spec((8, 16), dtype='float32'), Spec((3,), 'positive', dtype='bfloat16'), Spec((8,), ...
+      >>> arguments("({'w': f32[2]:-1..1}, [0.5, -3]), 'mean', key")[0][1]
+      [0.5, -3]
     """
-    at, stack = 0, [[]]  # type: ignore[var-annotated]
-    while text[at:].strip():
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise ValueError(f"--args: expected arguments {_FORM}, got {text[at:].strip()!r}")
-        at = found.end()
-        match found["mark"]:
-            case "(":
-                stack.append([])
-            case ")":
-                if len(stack) == 1:
-                    raise ValueError(f"--args: a bracket is closed that was not opened: {text!r}")
-                inner = tuple(stack.pop())
-                stack[-1].append(inner)
-            case ",":
-                pass
-            case _:
-                word = found["word"]
-                stack[-1].append(Spec((), word) if word else _spec(found))
-    if len(stack) > 1:
-        raise ValueError(f"--args: a bracket is not closed: {text!r}")
-    return tuple(stack[0])
+    return tuple(_Reader(text).items(""))
 
 
-def _spec(found: re.Match) -> Spec:
-    dtype, domain = found["dtype"], found["domain"]
-    shape = tuple(int(n) for n in found["shape"].split(",") if n.strip())
-    if dtype in _INTEGERS:
-        if domain is not None:
-            raise ValueError(f"--args: integers have no domain: write {dtype}[...]<10")
-        below = 2 if dtype == "bool" else int(found["below"] or 2)
-        return Spec(shape, "integers", below, _INTEGERS[dtype])
-    if dtype not in _FLOATS:
-        known = ", ".join(sorted(_FLOATS | set(_INTEGERS)))
-        raise ValueError(f"--args: expected a dtype of {known}, got {dtype!r}")
-    if found["below"] is not None:
-        raise ValueError(f"--args: only integers have a bound: write {dtype}[...]:unit or the like")
-    if domain is not None and domain not in DOMAINS:
-        raise ValueError(f"--args: expected a domain of {', '.join(DOMAINS)}, got {domain!r}")
-    return Spec(shape, domain or "real")
+class _Reader:
+    """Reads arguments from left to right."""
+
+    def __init__(self, text: str):
+        self.text, self.at = text, 0
+        self._skip()
+
+    def items(self, closing: str) -> list:
+        """What stands between brackets, separated by commas."""
+        found = []
+        while not self._closed(closing):
+            found.append(self._pair() if closing == "}" else self._item())
+            if not self._take(",") and not self._closed(closing, take=False):
+                raise self._unexpected()
+        return found
+
+    def _closed(self, closing: str, take: bool = True) -> bool:
+        rest = self.text[self.at :]
+        if not rest:
+            if closing:
+                raise ValueError(f"--args: a bracket is not closed: {self.text!r}")
+            return True
+        if rest[0] in _CLOSING.values() and rest[0] != closing:
+            raise ValueError(f"--args: a bracket is closed that was not opened: {self.text!r}")
+        if closing and rest[0] == closing:
+            return bool(self._take(closing)) if take else True
+        return False
+
+    def _item(self) -> Any:
+        for opening, closing in _CLOSING.items():
+            if self._take(opening):
+                inner = self.items(closing)
+                return {"(": tuple, "[": list, "{": dict}[opening](inner)
+        if found := self._match(_ARRAY):
+            return self._array(found["dtype"], found["shape"])
+        if found := self._match(_PLAIN):
+            return (int if found[0].lstrip("-").isdigit() else float)(found[0])
+        if found := self._match(_TEXT):
+            return found[1] if found[1] is not None else found[2]
+        if found := self._match(_WORD):
+            return _WORDS[found[0]]
+        raise self._unexpected()
+
+    def _pair(self) -> tuple[str, Any]:
+        found = self._match(_TEXT)
+        if found is None or not self._take(":"):
+            raise ValueError(
+                f"--args: expected a dictionary such as {{'w': f32[3,2]}}, got "
+                f"{self.text[self.at :]!r}: put its names in quotes"
+            )
+        return found[1] if found[1] is not None else found[2], self._item()
+
+    def _array(self, dtype: str, axes: str) -> Spec:
+        shape = tuple(int(n) for n in axes.split(",") if n.strip())
+        said: dict[str, Any] = {"names": [], "marks": []}
+        while found := self._match(_SAID):
+            if found["below"]:
+                said["below"] = int(found["below"])
+            elif found["name"]:
+                said["names"].append(found["name"])
+            elif found["mark"]:
+                said["marks"].append(int(found["mark"]))
+            elif found["low"] or found["high"]:
+                said["ends"] = found["low"], found["high"]
+            else:
+                raise ValueError("--args: expected an interval such as 0..1 or 0.5.., got '..'")
+        if dtype == "key" and said == {"names": [], "marks": []}:
+            return Spec(shape, "key")
+        if dtype in _INTEGERS:
+            return _integers(dtype, shape, said)
+        if dtype not in _FLOATS:
+            known = ", ".join(sorted({*_FLOATS, *_INTEGERS}))
+            raise ValueError(f"--args: expected a dtype of {known}, got {dtype!r}")
+        return _floats(dtype, shape, said)
+
+    def _match(self, pattern: re.Pattern) -> re.Match | None:
+        found = pattern.match(self.text, self.at)
+        if found is not None:
+            self.at = found.end()
+            self._skip()
+        return found
+
+    def _take(self, mark: str) -> bool:
+        if not self.text.startswith(mark, self.at):
+            return False
+        self.at += 1
+        self._skip()
+        return True
+
+    def _skip(self) -> None:
+        while self.text[self.at : self.at + 1].isspace():
+            self.at += 1
+
+    def _unexpected(self) -> ValueError:
+        return ValueError(f"--args: expected arguments {_FORM}, got {self.text[self.at :]!r}")
+
+
+def _floats(dtype: str, shape: tuple[int, ...], said: dict) -> Spec:
+    if "below" in said or said["marks"]:
+        raise ValueError(
+            f"--args: only integers have a bound: write {dtype}[...]:unit, {dtype}[...]:-1..1 or "
+            "the like"
+        )
+    kind, names, ends = _FLOATS[dtype], said["names"], said.get("ends")
+    for name in names:
+        if name not in DOMAINS or name == "interval":
+            known = ", ".join(d for d in DOMAINS if d != "interval")
+            raise ValueError(
+                f"--args: expected a domain of {known} or an interval such as -1..1, got {name!r}"
+            )
+    low, high = (None if end is None else float(end) for end in ends or (None, None))
+    if len(names) == 2 and names[1] in _SIGNS and ends is None:
+        low, high = Spec((), names[1], dtype=kind).bounds
+    elif len(names) > 1:
+        raise ValueError(
+            f"--args: expected one domain, got {' and '.join(names)}: only sorted and symmetric "
+            "take a sign after it"
+        )
+    domain = names[0] if names else "real" if ends is None else "interval"
+    return Spec(shape, domain, dtype=kind, low=low, high=high)
+
+
+def _integers(dtype: str, shape: tuple[int, ...], said: dict) -> Spec:
+    kind, names, ends = _INTEGERS[dtype], said["names"], said.get("ends")
+    if names == ["permutation"] and len(said) == 2 and not said["marks"]:
+        return Spec(shape, "permutation", kind=kind)
+    if set(names) - {"distinct"}:
+        raise ValueError(
+            f"--args: integers have no domain {names[0]}: write {dtype}[...]<10, "
+            f"{dtype}[...]:-5..5 or {dtype}[...]:permutation"
+        )
+    low, below = None, 2 if dtype == "bool" else said.get("below", 2)
+    if ends is not None:
+        if "below" in said or not all(e and e.lstrip("-").isdigit() for e in ends):
+            raise ValueError(
+                f"--args: expected integers from one to another, such as {dtype}[...]:-5..5, got "
+                f"{ends[0] or ''}..{ends[1] or ''}"
+            )
+        low, below = int(ends[0]), int(ends[1]) + 1
+    return Spec(
+        shape,
+        "integers",
+        below,
+        kind,
+        low=low,
+        values=tuple(said["marks"]),
+        distinct="distinct" in names,
+    )
