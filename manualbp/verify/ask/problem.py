@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend import core
 
 from manualbp.verify.ask import domains, thresholds
 from manualbp.verify.ask.subject import ContractBroken, Subject, kind_of
@@ -76,11 +75,7 @@ class Problem:
         self.places = [path[0].idx for path, _ in paths]
         self.keys = [jax.tree_util.keystr(path[1:]) for path, _ in paths]
         rng = np.random.default_rng(0)
-        self._fixed = {
-            i: _fixed_value(s, rng)
-            for i, s in enumerate(self.specs)
-            if s.domain in ("key", "none", "static")
-        }
+        self._fixed = {i: _fixed_value(s, rng) for i, s in enumerate(self.specs) if s.fixed}
         self.parts = [
             part
             for i, s in enumerate(self.specs)
@@ -91,8 +86,7 @@ class Problem:
         self.differentiated = [
             k
             for k, part in enumerate(self.parts)
-            if self.specs[part.place].domain not in ("integers", "permutation")
-            and paths[part.place][0][0].idx in wanted
+            if not self.specs[part.place].integral and paths[part.place][0][0].idx in wanted
         ]
         # 64-bit mode where it was asked for, by a dtype or by the user's own setting
         self.wide_mode = wide_mode or any((p.dtype.itemsize >= 8 and p.half == "") or
@@ -264,9 +258,7 @@ class Problem:
     def leaf_forms(self) -> list:
         """Shapes and dtypes of the parts of the arguments."""
         return [
-            jax.ShapeDtypeStruct(
-                p.shape, _real(p.dtype), weak_type=getattr(self.specs[p.place], "weak", False)
-            )
+            jax.ShapeDtypeStruct(p.shape, _real(p.dtype), weak_type=self.specs[p.place].weak)
             for p in self.parts
         ]
 
@@ -428,12 +420,37 @@ class Problem:
     @functools.cached_property
     def _native(self) -> tuple[Callable, Callable | None]:
         truth = self.traced.truth if self.traced.truth is not None else self.traced_value
-        return mapped(core.jaxpr_as_fun(self.traced.ours)), mapped(core.jaxpr_as_fun(truth))
+        return mapped(wide.bounded(self.traced.ours)), mapped(wide.bounded(truth))
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
-        """The definition's value against the cotangents, in float64, over a stack of points."""
-        return mapped(wide.widened(self.traced.loss))
+        """The definition's value against the cotangents, in float64, over a stack of points.
+
+        A function of (point, stacks): what `stop_gradient` holds is held as it is at the point.
+        """
+
+        def held(point: list, *moved: Any) -> Any:
+            holding = wide.Holding()
+            wide.widened(self.traced.loss, holding=holding)(*point)
+            return wide.widened(self.traced.loss, holding=holding.replayed())(*moved)[0]
+
+        programs: dict = {}
+
+        def run(point: list, stacks: list) -> Any:
+            if "program" not in programs:
+                programs["program"] = jit_quickly(
+                    lambda point, stacks: jax.vmap(functools.partial(held, point))(*stacks)
+                )
+                try:
+                    return programs["program"](point, stacks)
+                except Exception:  # a primitive without a batching rule
+                    one = jit_quickly(lambda point, moved: held(point, *moved))
+                    programs["program"] = lambda point, stacks: np.stack(
+                        [one(point, list(row)) for row in zip(*stacks, strict=True)]
+                    )
+            return programs["program"](point, stacks)
+
+        return run
 
     @functools.cached_property
     def thresholds(self) -> list[list]:
@@ -449,8 +466,7 @@ class Problem:
             return self.run(xs)[2]
 
         self.run([np.stack([x]) for x in points[0]])  # which fills in the branches
-        found = thresholds.find(decide, self.branches, points, movable)
-        found = [self._projected(p) for p in found]
+        found = thresholds.find(decide, self.branches, points, movable, self._projected)
         return [p for p in found if self.contains(p)]
 
     def _projected(self, point: list) -> list:
@@ -581,7 +597,7 @@ def _real(dtype: Any) -> np.dtype:
 
 
 def _dtype(spec: domains.Spec) -> np.dtype:
-    return np.dtype(spec.kind if spec.domain in ("integers", "permutation") else spec.floating)
+    return np.dtype(spec.kind) if spec.integral else np.dtype(spec.floating)
 
 
 def _fits(x: Any, dtype: np.dtype) -> bool:

@@ -32,6 +32,7 @@ class Subject:
       definition: the undecorated function, where the subject carries it; else None.
       forward_mode: whether it has a JVP rule.
       importing: the line of Python that imports it as `rule`, or nothing.
+      second: of a rule that acts entry by entry and knows it, y'' from the arguments.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Subject:
     definition: Callable[..., Any] | None = None
     forward_mode: bool = False
     importing: str = ""
+    second: Callable[..., Any] | None = None
 
 
 def subject_of(rule: Any) -> Subject:
@@ -50,6 +52,8 @@ def subject_of(rule: Any) -> Subject:
     """
     if isinstance(rule, Rule):
         subject = _of_pair(rule.name, rule.fwd, rule.bwd)
+        if callable(rule.second):
+            subject = replace(subject, second=_second_of(rule))
         known = getattr(manualbp, rule.name, None) is rule
         return replace(subject, importing=_importing("manualbp", rule.name)) if known else subject
     custom = custom_of(rule)
@@ -70,6 +74,11 @@ def subject_of(rule: Any) -> Subject:
         "check: expected a Rule, a jax.custom_vjp or custom_jvp function, a pair (fwd, bwd) or a "
         f"function around one, got {type(rule).__name__}"
     )
+
+
+@functools.lru_cache(maxsize=512)
+def _second_of(rule: Rule) -> Callable[..., Any]:
+    return lambda *args: rule.second(rule.fwd(*args)[1])  # type: ignore[operator, misc]
 
 
 def custom_of(rule: Any) -> Any:

@@ -114,6 +114,7 @@ def find(
     branches: Sequence[Branch],
     points: list[list],
     movable: Sequence[int],
+    project: Callable[[list], list] = lambda point: point,
 ) -> list[list]:
     """Points on both sides of, and at, each change of a decision along lines.
 
@@ -124,6 +125,7 @@ def find(
       branches: of those decisions.
       points: where lines start, each a list of arrays.
       movable: the arrays whose entries are moved.
+      project: brings a stack of points, whose entries were moved, back to the domain.
     """
     lines = list(itertools.islice(_lines(points, movable), _MOST_LINES))
     if not lines:
@@ -136,7 +138,7 @@ def find(
         for i in np.unique(which):
             (_, k, entries), rows = lines[i], np.flatnonzero(which == i)
             moved[k][(rows, *entries)] = values[rows].reshape(-1, *(1 for _ in entries))
-        return moved
+        return project(moved)
 
     new: list[list] = []
     again: list[list] = []

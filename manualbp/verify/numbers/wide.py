@@ -5,12 +5,11 @@ mapped over many points. Roundings between floating dtypes are left out, as the 
 Whatever has a dtype of its own (a callback, a kernel) runs in that dtype.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,18 +50,63 @@ class Watch:
             self.branches.append(Branch(primitive, place, side, math.prod(jnp.shape(which))))
 
 
-def widened(closed: core.ClosedJaxpr, watch: Watch | None = None) -> Callable[..., list[Any]]:
+class Holding:
+    """What stop_gradient holds outside of loops, in the order in which a program comes to it."""
+
+    def __init__(self, values: list[Any] | None = None):
+        self.recorded: list[Any] = []
+        self._left = values
+
+    def replayed(self) -> "Holding":
+        """The same, for a run that is to see the values recorded here."""
+        return Holding(list(self.recorded))
+
+    def hold(self, x: Any) -> Any:
+        """The value that is held in the place of x."""
+        if self._left is None:
+            self.recorded.append(x)
+            return x
+        return self._left.pop(0)
+
+
+class Run(NamedTuple):
+    """How a program is run: whether floating numbers are widened, who watches, what is held."""
+
+    widens: bool = True
+    watch: Watch | None = None
+    holding: Holding | None = None
+
+    def watched(self, watch: Watch | None) -> "Run":
+        """The same inside of a loop or a branch."""
+        return self._replace(watch=watch, holding=None)
+
+
+def widened(
+    closed: core.ClosedJaxpr, watch: Watch | None = None, holding: Holding | None = None
+) -> Callable[..., list[Any]]:
     """The program as a function of float64 (and integer) arrays; its floating results are float64.
 
     Args:
       closed: a program traced in any floating dtypes.
       watch: is told, while the function is traced, what the program compares.
+      holding: records or replays what stop_gradient holds.
     """
 
     def run(*arguments: Any) -> list[Any]:
-        return _run(closed.jaxpr, closed.consts, arguments, watch)
+        return _run(closed.jaxpr, closed.consts, arguments, Run(True, watch, holding))
 
     return run
+
+
+def bounded(closed: core.ClosedJaxpr) -> Callable[..., list[Any]]:
+    """The program in its own dtypes, whose loops end after MOST_STEPS steps, in NaN."""
+    if "while[" not in str(closed.jaxpr):
+        return core.jaxpr_as_fun(closed)
+    return lambda *arguments: _run(closed.jaxpr, closed.consts, arguments, Run(False))
+
+
+# Steps of a loop, after which it is taken not to end
+MOST_STEPS = 10_000
 
 
 def wide(x: Any) -> Any:
@@ -75,33 +119,40 @@ def wide(x: Any) -> Any:
     return x
 
 
-def _run(jaxpr: Any, consts: Any, arguments: Sequence[Any], watch: Watch | None) -> list[Any]:
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(wide, consts), strict=True))
+def _run(jaxpr: Any, consts: Any, arguments: Sequence[Any], how: Run) -> list[Any]:
+    lift = wide if how.widens else jnp.asarray
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(lift, consts), strict=True))
     values.update(zip(jaxpr.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
         if isinstance(atom, core.Literal):
-            return wide(jnp.asarray(atom.val, atom.aval.dtype))  # type: ignore[attr-defined]
+            return lift(jnp.asarray(atom.val, atom.aval.dtype))  # type: ignore[attr-defined]
         return values[atom]
 
     for eqn in jaxpr.eqns:
         xs = [read(v) for v in eqn.invars]
-        values.update(zip(eqn.outvars, _equation(eqn, xs, watch), strict=True))
+        values.update(zip(eqn.outvars, _equation(eqn, xs, how), strict=True))
     return [read(v) for v in jaxpr.outvars]
 
 
-def _equation(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+def _equation(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     name = eqn.primitive.name
     if name in CALLS:
-        return _run(*_open(eqn.params[CALLS[name]]), xs, watch)
+        return _run(*_open(eqn.params[CALLS[name]]), xs, how)
     if name in _CONTROL:
-        return _CONTROL[name](eqn, xs, watch)
+        return _CONTROL[name](eqn, xs, how)
     if name == "shard_map" and eqn.params["mesh"].size == 1:
-        return _run(*_open(eqn.params["jaxpr"]), xs, watch)
+        return _run(*_open(eqn.params["jaxpr"]), xs, how)
     if name in _COLLECTIVES and _alone(eqn):
         return list(xs)
+    if name == "stop_gradient" and how.holding is not None:
+        return [how.holding.hold(xs[0])]
+    if not how.widens:
+        out = eqn.primitive.bind(*xs, **eqn.params)
+        return list(out) if eqn.primitive.multiple_results else [out]
     if name in ("reduce_precision", "optimization_barrier"):
         return list(xs)
+    watch = how.watch
     if watch is not None and name in _DECISIONS:
         if all(is_floating(v.aval.dtype) for v in eqn.invars):
             watch.note(name, where(eqn), _DECISIONS[name](*xs))
@@ -170,34 +221,33 @@ def _wide_parameter(name: str, value: Any) -> Any:
 # Control flow: what is decided inside comes out of it as further results
 
 
-def _watched(run: Callable[..., list[Any]], watch: Watch | None) -> tuple[Callable, list[Branch]]:
+def _watched(program: tuple[Any, Any], how: Run) -> tuple[Callable, list[Branch]]:
     """A function that also returns what it decided, and the comparisons, once it is traced."""
     branches: list[Branch] = []
 
     def both(*xs: Any) -> tuple[list[Any], list[Any]]:
-        if watch is None:
-            return run(*xs, None), []
+        if how.watch is None:
+            return _run(*program, xs, how.watched(None)), []
         branches.clear()
         own = Watch([], branches)
-        return run(*xs, own), own.taken
+        return _run(*program, xs, how.watched(own)), own.taken
 
     return both, branches
 
 
-def _scan(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+def _scan(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     p = eqn.params
     n, m = p["num_consts"], p["num_carry"]
     consts, carry, stacked = xs[:n], xs[n : n + m], xs[n + m :]
-    program = _open(p["jaxpr"])
-    body, branches = _watched(lambda *ys: _run(*program, ys[:-1], ys[-1]), watch)
+    body, branches = _watched(_open(p["jaxpr"]), how)
 
     def step(carry: Any, x: Any) -> Any:
         out, taken = body(*consts, *carry, *x)
         return out[:m], (out[m:], taken)
 
     carry, (rows, taken) = lax.scan(step, carry, stacked, p["length"], p["reverse"])
-    if watch is not None:
-        _merge(watch, branches, taken, p["length"])
+    if how.watch is not None:
+        _merge(how.watch, branches, taken, p["length"])
     return [*carry, *rows]
 
 
@@ -209,13 +259,9 @@ def _merge(watch: Watch, branches: list[Branch], taken: list[Any], times: int) -
         )
 
 
-def _cond(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+def _cond(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     index, *operands = xs
-    programs = [_open(b) for b in eqn.params["branches"]]
-    watched = [
-        _watched(functools.partial(lambda program, *ys: _run(*program, ys[:-1], ys[-1]), q), watch)
-        for q in programs
-    ]
+    watched = [_watched(_open(b), how) for b in eqn.params["branches"]]
     forms = [jax.eval_shape(run, *operands)[1] for run, _ in watched]
 
     def branch(k: int) -> Callable:
@@ -229,21 +275,21 @@ def _cond(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
         return of
 
     out, taken = lax.switch(
-        index.astype(np.int32), [branch(k) for k in range(len(programs))], *operands
+        index.astype(np.int32), [branch(k) for k in range(len(watched))], *operands
     )
-    if watch is not None:
+    if how.watch is not None:
         for (_, branches), group in zip(watched, taken, strict=True):
-            _merge(watch, branches, group, 1)
+            _merge(how.watch, branches, group, 1)
     return list(out)
 
 
-def _while(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
+def _while(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     """Of the steps of a loop is told whether each answer was ever yes, and how often together."""
     p = eqn.params
     n, m = p["cond_nconsts"], p["body_nconsts"]
     cond_consts, body_consts, carry = xs[:n], xs[n : n + m], xs[n + m :]
-    go_on, run = _open(p["cond_jaxpr"]), _open(p["body_jaxpr"])
-    body, branches = _watched(lambda *ys: _run(*run, ys[:-1], ys[-1]), watch)
+    go_on = _open(p["cond_jaxpr"])
+    body, branches = _watched(_open(p["body_jaxpr"]), how)
     form = jax.eval_shape(body, *body_consts, *carry)[1]
     seen = [jnp.zeros(x.shape, bool) for x in form]
 
@@ -253,13 +299,17 @@ def _while(eqn: Any, xs: list[Any], watch: Watch | None) -> list[Any]:
         return out, [a | b for a, b in zip(seen, taken, strict=True)], count + 1
 
     def cond(state: Any) -> Any:
-        return _run(*go_on, [*cond_consts, *state[0]], None)[0]
+        (go,) = _run(*go_on, [*cond_consts, *state[0]], how.watched(None))
+        return go & (state[2] < MOST_STEPS)
 
     out, seen, count = lax.while_loop(cond, step, (list(carry), seen, jnp.int32(0)))
-    if watch is not None:
-        _merge(watch, branches, seen, 1)
-        watch.note("while", where(eqn), {"even": count % 2 == 0})
-    return list(out)
+    endless = count >= MOST_STEPS
+    out = [jnp.where(endless, jnp.nan, x) if is_floating(x.dtype) else x for x in out]
+    out = [x.astype(y.dtype) for x, y in zip(out, carry, strict=True)]
+    if how.watch is not None:
+        _merge(how.watch, branches, seen, 1)
+        how.watch.note("while", where(eqn), {"even": count % 2 == 0})
+    return out
 
 
 _CONTROL = {"scan": _scan, "cond": _cond, "while": _while}

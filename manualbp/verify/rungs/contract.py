@@ -22,20 +22,29 @@ PATHS = 1e-9
 ROUNDED = 1e-5
 
 
-def check_contract(problem: Problem, points: list, linear: bool = True) -> int:
-    """Raise ContractBroken at the first finding; return how many conditions held.
+def check_form(problem: Problem) -> int:
+    """Raise ContractBroken where trees, shapes or dtypes are wrong; return how many were looked at."""
+    return _first(form(problem))
+
+
+def check_paths(problem: Problem, points: list, linear: bool | None = True) -> int:
+    """Raise ContractBroken where it is not linear in the cotangent, or depends on how it is called.
 
     Args:
       problem: what is checked.
       points: two ordinary points of the domain, stacked: leaves, then cotangents.
-      linear: whether it must be linear in the cotangent; else odd, and linear in small ones.
+      linear: whether it must be linear in the cotangent; else odd, and linear in small ones (what
+        clips is); None where anything is allowed.
     """
+    return _first(_linear_and_paths(problem, points, linear))
+
+
+def _first(findings: Iterator[ContractBroken | None]) -> int:
     held = 0
-    for findings in (form(problem), _linear_and_paths(problem, points, linear)):
-        for finding in findings:
-            held += 1
-            if finding is not None:
-                raise finding
+    for finding in findings:
+        held += 1
+        if finding is not None:
+            raise finding
     return held
 
 
@@ -153,7 +162,7 @@ def _cotangent_form(what: str, arg: Any, cotangent: Any) -> Iterator[ContractBro
         yield None
 
 
-def _linear_and_paths(problem: Problem, points: list, linear: bool) -> Iterator:
+def _linear_and_paths(problem: Problem, points: list, linear: bool | None) -> Iterator:
     """Linearity in the cotangent; and jit, vmap and scan give what the eager call gives."""
     n = len(problem.parts)
     xs, dys = [x[0] for x in points[:n]], [c[0] for c in points[n:]]
@@ -163,7 +172,8 @@ def _linear_and_paths(problem: Problem, points: list, linear: bool) -> Iterator:
     stacked = [np.stack(x) for x in zip(*rows, strict=True)]
     vmapped = problem.run(stacked)[0]
     each = [jax.tree.map(lambda x, i=i: x[i], vmapped) for i in range(len(rows))]
-    yield from _linear(linear, *(row[1] for row in (each[0], *each[2:])))
+    if linear is not None:
+        yield from _linear(linear, *(row[1] for row in (each[0], *each[2:])))
     yield from _same_primal(problem, rows[0])
     if batches_itself(problem.traced.ours.jaxpr):
         program = mapped(widened(problem.traced.ours))
@@ -210,7 +220,7 @@ def _each_alone(problem: Problem, stacked: list) -> Iterator:
         yield from _agree(text, jax.vmap(program)(*mixed), one)
 
 
-_FACTORS = (2.0, -1.0, 2.0**-40, 2.0**40)
+_FACTORS = (2.0, -1.0, 2.0**-40, 2.0**40, 2.0**-41)
 
 
 def _linear(linear: bool, once: list, flipped: list, zero: list, *scaled: list) -> Iterator:
@@ -224,10 +234,12 @@ def _linear(linear: bool, once: list, flipped: list, zero: list, *scaled: list) 
     if any(np.any(x != 0) for x in zero):
         yield ContractBroken("linearity", "a zero cotangent must give exactly zero")
     yield None
-    for factor, results in zip(_FACTORS, scaled, strict=True):
-        if not linear and factor > 0:  # what clips is odd, and linear where it does not clip yet
-            continue
-        for x, y in zip(once, results, strict=True):
+    references = [(once, factor) for factor in _FACTORS]
+    if not linear:  # what clips is odd, and linear where it does not clip yet
+        small = scaled[2]
+        references = [(scaled[0], 1.0), (once, -1.0), (small, 1.0), (scaled[3], 1.0), (small, 0.5)]
+    for (reference, factor), results in zip(references, scaled, strict=True):
+        for x, y in zip(reference, results, strict=True):
             if not np.allclose(y, factor * x, rtol=1e-14, atol=0, equal_nan=True):
                 yield ContractBroken(
                     "linearity",

@@ -7,6 +7,7 @@ import numpy as np
 
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
+from manualbp.verify.rungs.floats import half_digits
 
 # Steps are the size of the entry times these; each is half of the one before
 _LEVELS = 9
@@ -40,6 +41,9 @@ def decide(
       at: which point it is.
     """
     rng = np.random.default_rng(0)
+    # an iteration stops when it is close: half the digits of the dtype are asked of it
+    stops = "while[" in str(problem.traced.loss.jaxpr)
+    rounding = half_digits(problem.dtype) if stops else _ROUNDING
     for leaf, k in enumerate(problem.differentiated):
         entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
         directions = [_one(point[k].shape, index) for index in entries]
@@ -64,7 +68,7 @@ def decide(
         ):
             finding = _entry(
                 Entry("gradient", leaf, index or ()), x, other, float(estimate), float(error),
-                terms if n == 0 else 0.0, at,
+                terms if n == 0 else 0.0, at, rounding,
             )  # fmt: skip
             if index is None and point[k].size > 1:
                 if finding.relation == "other":
@@ -102,14 +106,14 @@ def _along(gradient: np.ndarray, line: np.ndarray) -> float:
 
 def _entry(
     entry: Entry, got: float, autodiff: float | None, estimate: float, error: float,
-    terms: float, at: int,
+    terms: float, at: int, rounding: float,
 ) -> Finding:  # fmt: skip
     if not np.isfinite(estimate) or not np.isfinite(error):
         return Finding(entry, "undecided", got, estimate, TRUTH, why="no estimate", at=at)
 
     def near(x: float, errors: float) -> bool:
         size = max(abs(x), abs(estimate), terms)
-        return abs(x - estimate) <= max(errors * error, _ROUNDING * size)
+        return abs(x - estimate) <= max(errors * error, rounding * size)
 
     if near(got, 10):
         gap, size = max(abs(got - estimate), error), max(abs(got), abs(estimate))
@@ -139,9 +143,12 @@ def _richardson(
     count = 2 * _LEVELS * n
     stack = [np.broadcast_to(np.asarray(a), (count, *np.shape(a))) for a in point]
     stack[k] = x + moved.reshape(-1, *x.shape)
+    centre = [np.asarray(a) for a in point]
     values = np.concatenate(
         [
-            np.asarray(problem.compiled_loss(*(np.asarray(a[i : i + _AT_ONCE]) for a in stack))[0])
+            np.asarray(
+                problem.compiled_loss(centre, [np.asarray(a[i : i + _AT_ONCE]) for a in stack])
+            )
             for i in range(0, count, _AT_ONCE)
         ]
     )

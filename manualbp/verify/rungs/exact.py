@@ -201,7 +201,7 @@ class _Watching(Arb):
 
     def function(self, name: str, arguments: int) -> Callable[..., arb]:
         function = super().function(name, arguments)
-        if name not in ("abs", "sign", "floor", "ceil", "round", "sqrt"):
+        if name not in ("abs", "sign", "floor", "ceil", "round"):
             return function
 
         def watched(x: arb) -> arb:
@@ -230,8 +230,7 @@ def compare_many(problem: Problem, points: Sequence[list]) -> "list[Comparison |
     if not points:
         return []
     stacks = [np.stack(x) for x in zip(*points, strict=True)]
-    theirs = problem.traced.truth if problem.traced.truth is not None else problem.traced_value
-    ours, truth = (run_many(p, stacks) for p in (problem.traced.ours, theirs))
+    ours, truth = (run_many(p, stacks) for p in (problem.traced.ours, problem.traced.truth))
     found: list[Comparison | Straddles] = []
     for at, (point, a, b) in enumerate(zip(points, ours, truth, strict=True)):
         if isinstance(a, Straddles):
@@ -249,8 +248,8 @@ def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
     Raises:
       Straddles, Unsupported: it cannot be.
     """
-    theirs = problem.traced.truth if problem.traced.truth is not None else problem.traced_value
-    return Comparison(problem, point, *(run(p, point) for p in (problem.traced.ours, theirs)))
+    programs = problem.traced.ours, problem.traced.truth
+    return Comparison(problem, point, *(run(p, point) for p in programs))
 
 
 class Comparison:
@@ -261,15 +260,12 @@ class Comparison:
     ):
         self.problem, self.point, self.at = problem, list(point), at
         self.our_value, self.our_pull = problem.split(ours)
-        self.value, pull = problem.split(truth)
-        self.pull: list | None = pull if problem.traced.truth is not None else None
+        self.value, self.pull = problem.split(truth)
         self._decided: dict[Entry, Finding] = {}
 
-    def results(self, entry: Entry) -> np.ndarray | None:
+    def results(self, entry: Entry) -> np.ndarray:
         """The definition's exact results to which an entry belongs."""
-        if entry.of == "value":
-            return self.value[entry.leaf]
-        return None if self.pull is None else self.pull[entry.leaf]
+        return (self.value if entry.of == "value" else self.pull)[entry.leaf]
 
     def got(self, entry: Entry) -> arb:
         """The rule's exact entry."""
@@ -291,14 +287,9 @@ class Comparison:
         for entry in _all_entries("value", self.our_value):
             yield self.entry(entry)
         entries = list(_all_entries("gradient", self.our_pull))
-        if self.pull is None:  # each takes quotients of its own
-            yield from self._along(entries)
-            rng = np.random.default_rng(0)
-            some = rng.permutation(len(entries))[:_ONE_BY_ONE]
-            entries = [entries[i] for i in sorted(some.tolist())]
         for entry in entries:
             yield self.entry(entry)
-        if self.pull is not None and self._at_a_tie and not self._derivative_is_given:
+        if self._at_a_tie and not self._derivative_is_given:
             yield from self._along(entries)
 
     # The value
@@ -308,9 +299,7 @@ class Comparison:
         if is_nan(expected) or not expected.is_finite():
             why = "the definition has no value here"
             return Finding(entry, "skipped", got, expected, why=why, at=self.at)
-        if not self._iterates:
-            return self._compared(entry, got, expected, "autodiff")
-        return self._roughly(entry, got, expected)
+        return self._compared(entry, got, expected, "autodiff")
 
     def _compared(self, entry: Entry, got: arb, expected: arb, truth: Any) -> Finding:
         """Two numbers: one function, similar, right up to rounded constants or guards, or others."""
@@ -331,38 +320,17 @@ class Comparison:
         relation: Any = "similar" if digits >= SIMILAR else "other"
         return Finding(entry, relation, got, expected, truth, digits, factor, at=self.at)
 
-    def _roughly(self, entry: Entry, got: arb, expected: arb) -> Finding:
-        """Of an iteration that stops when it is close, half the digits of the dtype are asked."""
-        half = float(np.finfo(np.float32).eps if self.problem.dtype.itemsize < 8 else 2**-52) ** 0.5
-        with precision(PRECISIONS[0]):
-            size = max(float(abs(expected)), self._typical(entry))
-            near = got.is_finite() and float(abs(got - expected)) <= half * size
-        truth: Any = "difference quotients" if entry.of == "gradient" else "autodiff"
-        relation: Any = "same" if near else "other"
-        return Finding(entry, relation, got, expected, truth, at=self.at)
-
-    def _typical(self, entry: Entry) -> float:
-        """The median size of the result to which an entry belongs."""
-        sizes = np.abs(
-            floats((self.our_value if entry.of == "value" else self.our_pull)[entry.leaf])
-        )
-        return float(np.median(sizes)) if sizes.size and np.all(np.isfinite(sizes)) else 0.0
-
     # The gradient
 
     def _gradient(self, entry: Entry) -> Finding:
         got = self.got(entry)
-        if self.pull is not None:
-            expected = self.pull[entry.leaf][entry.index]
-            if not is_nan(expected):
-                finding = self._compared(entry, got, expected, "autodiff")
-                if finding.relation in ("same", "undecided") or self._derivative_is_given:
-                    return finding
-            else:
-                finding = None
-        else:
-            finding = None
-        # autodiff and the rule differ, or there is none: the function itself decides
+        expected = self.pull[entry.leaf][entry.index]
+        finding = None
+        if not is_nan(expected):
+            finding = self._compared(entry, got, expected, "autodiff")
+            if finding.relation in ("same", "undecided") or self._derivative_is_given:
+                return finding
+        # autodiff and the rule differ: the function itself decides
         try:
             left, right = self.quotients(entry)
         except Straddles as straddle:
@@ -376,8 +344,6 @@ class Comparison:
                 return Finding(entry, "skipped", got, why=why, at=self.at)
             left = right = defined
         name: Any = "difference quotients"
-        if self._iterates:
-            return self._roughly(entry, got, left)
         if agreement(left, right) >= SAME:
             if finding is not None and agreement(finding.expected, left) >= SAME:
                 return finding  # autodiff is right, and has been compared with already
@@ -387,9 +353,7 @@ class Comparison:
             low, high = sorted((left, right), key=float)
         if _between(got, low, high):
             return Finding(entry, "kink", got, (low, high), name, at=self.at)
-        if not got.is_finite() and (
-            self.pull is None or not self.pull[entry.leaf][entry.index].is_finite()
-        ):
+        if not got.is_finite() and not expected.is_finite():
             # there is no derivative, and autodiff has none to give either
             why = "the definition has no derivative here"
             return Finding(entry, "skipped", got, (low, high), name, why=why, at=self.at)
@@ -420,8 +384,9 @@ class Comparison:
             h = arb(STEP) * max(size, 2.0**-40)
             centre, *moved = self._losses(direction, [arb(0), -h, -2 * h, h, 2 * h])
             near_left, far_left, near_right, far_right = (x - centre for x in moved)
-            left = 2 * near_left / -h - far_left / (-2 * h)
-            return left, 2 * near_right / h - far_right / (2 * h)
+            return _slope(near_left / -h, far_left / (-2 * h)), _slope(
+                near_right / h, far_right / (2 * h)
+            )
 
     def _losses(self, direction: dict[int, np.ndarray], steps: list[arb]) -> list[arb]:
         """The definition's value against the cotangents, at steps along a direction."""
@@ -460,11 +425,6 @@ class Comparison:
         """Whether the definition states derivatives of its own, which its value does not know."""
         return "custom_vjp_call" in str(self.problem.traced.loss.jaxpr)
 
-    @functools.cached_property
-    def _iterates(self) -> bool:
-        """Whether the definition is a loop that JAX cannot differentiate."""
-        return self.pull is None and "while[" in str(self.problem.traced.loss.jaxpr)
-
     def _along(self, entries: list[Entry]) -> Iterator[Finding]:
         """The whole gradient along random lines: its product with a direction is the slope there.
 
@@ -490,11 +450,7 @@ class Comparison:
                 )
             smooth = agreement(back, ahead) >= SAME
             low, high = (back, ahead) if back <= ahead else (ahead, back)
-            if self._iterates or (self.pull is None and got.is_finite()):
-                digits = agreement(got, back)
-                if digits >= (3.0 if self._iterates else SIMILAR) or not smooth:
-                    continue
-            elif (agreement(got, back) >= SIMILAR) if smooth else _between(got, low, high):
+            if (agreement(got, back) >= SIMILAR) if smooth else _between(got, low, high):
                 continue
             yield from self._wrong_together(entries, got, (low, high), smooth)
             return
@@ -548,8 +504,6 @@ class Comparison:
     @functools.cached_property
     def _hull(self) -> list | None:
         """The definition's gradient with every choice at ties open; None where that fails."""
-        if self.pull is None:
-            return None
         try:
             return run(self.problem.traced.truth, self.point, PRECISIONS[:1], ties_open=True)
         except (Straddles, Unsupported):
@@ -585,8 +539,6 @@ class Comparison:
 
     def _with_ties(self, ties: Sequence[bool]) -> tuple[list, int] | None:
         """The definition with ties decided so, and how many it met."""
-        if self.pull is None:
-            return None
         with jax.enable_x64(True), precision(PRECISIONS[0]):
             arithmetic = Arb(ties=ties)
             lifted = [lift(x, arithmetic.lift) for x in self.point]
@@ -651,8 +603,6 @@ class Comparison:
         return self._both(without_guards=True, rounded_constants=True)
 
     def _both(self, **options: Any) -> tuple[list, list] | None:
-        if self.pull is None:
-            return None
         try:
             ours, truth = (
                 run(p, self.point, PRECISIONS[:2], **options)
@@ -690,15 +640,20 @@ class Comparison:
             if is_floating(many.dtype):
                 many = many + rng.choice([-0.5, 0.5], many.shape) * spacing(many, dtype)
             stacks.append(many)
-        truth = self.problem.traced.truth
-        program = truth if truth is not None else self.problem.traced_value
-        rows = run_many(program, stacks)
+        rows = run_many(self.problem.traced.truth, stacks)
         return [row for row in rows if not isinstance(row, Straddles)]
 
     def elsewhere(self, point: Sequence[Any], entry: Entry) -> arb:
         """The definition's exact entry at another point."""
         at = entry.leaf + (0 if entry.of == "value" else len(self.value))
         return run(self.problem.traced.truth, point)[at][entry.index]
+
+
+def _slope(near: arb, far: arb) -> arb:
+    """Extrapolated from two steps; NaN where it grows as the step falls, as at the root of 0."""
+    if near.is_finite() and far.is_finite() and abs(near) > 2**40 and agreement(near, far) < 3:
+        return arb("nan")
+    return 2 * near - far
 
 
 def guards_of(closed: Any) -> Iterator[float]:

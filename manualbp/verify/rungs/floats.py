@@ -77,8 +77,6 @@ def compared(
     """
     problem = comparison.problem
     half, limits = half_digits(problem.dtype), jnp.finfo(problem.dtype)
-    if comparison.pull is None:
-        return
     for exact, got, scale in zip(comparison.value, autodiff[0], value_scales, strict=True):
         truth = floats(exact)
         with np.errstate(all="ignore"):
@@ -131,8 +129,6 @@ def lost(comparison: Comparison, entry: Entry, got: float) -> bool:
         return False
     # where terms of other entries cancel in it, an entry is as good as the largest is
     results = comparison.results(entry)
-    if results is None:
-        return False
     sizes = np.abs(floats(results))
     size = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
     return error > _LOST * size or not _depends_on_others(comparison, entry, results)

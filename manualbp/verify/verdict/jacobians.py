@@ -245,6 +245,8 @@ def _support(p: Jacobians) -> str | None:
 def _axes(support: np.ndarray, shape: tuple[int, ...]) -> set[int]:
     """The axes of the cotangent along which some entry of the gradient reads several entries."""
     found: set[int] = set()
+    if not shape:  # the cotangent of a number has no axes
+        return found
     for column in support.T:
         places = np.unravel_index(np.flatnonzero(column), shape)
         found |= {k for k, x in enumerate(places) if len(set(x.tolist())) > 1}
