@@ -81,18 +81,22 @@ RULES = (
         "overflow",
         pull=lambda z, dy: (dy * jnp.exp(z) / jnp.sum(jnp.exp(z)),),
     ),
-    overflow("softmax_value_not_shifted", SOFTMAX, "overflow", value=reference.softmax),
+    overflow(
+        "softmax_value_not_shifted", SOFTMAX, "overflow", value=reference.softmax, below_scale=True
+    ),
     overflow(
         "softplus_slope_from_growing_exponentials",
         SOFTPLUS,
         "overflow",
         slope=lambda z: jnp.exp(z) / (1 + jnp.exp(z)),
+        below_scale=True,
     ),
     overflow(
         "softplus_value_from_growing_exponentials",
         SOFTPLUS,
         "overflow",
         value=lambda z: jnp.log1p(jnp.exp(z)),
+        below_scale=True,
     ),
     overflow(
         "sigmoid_slope_from_a_squared_exponential",
@@ -101,7 +105,11 @@ RULES = (
         slope=lambda z: jnp.exp(-z) / (1 + jnp.exp(-z)) ** 2,
     ),
     overflow(
-        "log_cosh_value_overflows", LOG_COSH, "overflow", value=lambda x: jnp.log(jnp.cosh(x))
+        "log_cosh_value_overflows",
+        LOG_COSH,
+        "overflow",
+        value=lambda x: jnp.log(jnp.cosh(x)),
+        below_scale=True,
     ),
     overflow(
         "integer_label_loss_not_shifted",
@@ -114,36 +122,47 @@ RULES = (
         SIGMOID_OF_LIBRARY,
         "cancellation|tail",
         slope=lambda z: sigmoid(z) * (1 - sigmoid(z)),
+        below_scale=True,
     ),
     tail(
         "tanh_slope_from_its_output",
         TANH_OF_LIBRARY,
         "cancellation|tail",
         slope=lambda x: 1 - jnp.tanh(x) ** 2,
+        below_scale=True,
     ),
     tail(
         "elu_slope_from_its_output",
         ELU,
         "cancellation|tail",
         rule=(lambda z: (ELU.value(z),) * 2, lambda y, dy: (jnp.where(y > 0, dy, dy * (y + 1)),)),
+        below_scale=True,
     ),
     tail(
         "elu_value_as_exp_minus_1",
         ELU,
         "cancellation",
         value=lambda z: jnp.where(z > 0, z, jnp.exp(jnp.minimum(z, 0)) - 1),
+        below_scale=True,
     ),
-    tail("log1p_slope_of_a_rounded_sum", LOGARITHM, "cancellation", value=lambda x: jnp.log(1 + x)),
+    tail(
+        "log1p_slope_of_a_rounded_sum",
+        LOGARITHM,
+        "cancellation",
+        value=lambda x: jnp.log(1 + x),
+        below_scale=True,
+    ),
     tail("difference_of_roots", ROOTS, "cancellation", slope=roots_slope_of_their_difference),
     tail(
         "cross_entropy_of_a_sure_example",
         INTEGER_LABELS,
         "cancellation",
         pull=functools.partial(minus_one_hot, softmax),
+        below_scale=True,
     ),
     precision(
         "secretly_in_float32",
-        PRODUCT,
+        PRODUCT.asked_in(jnp.float64),
         "precision|float32|digits",
         pull=lambda w, x, dy: tuple(
             g.astype(x.dtype) for g in linear_pull(*(a.astype(jnp.float32) for a in (w, x, dy)))
@@ -151,7 +170,7 @@ RULES = (
     ),
     precision(
         "value_secretly_in_float32",
-        EXPONENTIAL,
+        EXPONENTIAL.asked_in(jnp.float64),
         "precision|float32|digits",
         value=lambda x: jnp.exp(x.astype(jnp.float32)).astype(x.dtype),
     ),

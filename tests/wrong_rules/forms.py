@@ -73,13 +73,13 @@ RULES = (
     ),
     dtype(
         "cotangent_always_float32",
-        SQUARED,
+        SQUARED.asked_in(jnp.float64),
         "dtype",
         pull=lambda x, dy: ((2 * x * dy).astype(jnp.float32),),
     ),
     dtype(
         "half_precision_comes_back_wide",
-        EXPONENTIAL,
+        EXPONENTIAL.asked_in(jnp.bfloat16),
         "dtype",
         pull=lambda x, dy: (wide(dy) * jnp.exp(wide(x)),),
     ),
@@ -91,7 +91,7 @@ RULES = (
     ),
     dtype(
         "value_comes_back_wide",
-        SQUARED_BY_SLOPE,
+        SQUARED_BY_SLOPE.asked_in(jnp.float16),
         "dtype",
         value=lambda x: wide(x) ** 2,
         pull=lambda x, dy: (2 * x * dy.astype(x.dtype),),

@@ -61,6 +61,9 @@ class WrongRule:
       definition: whose gradient both should be, in plain jax.numpy.
       args: example arrays, or specifications.
       diagnosis: a pattern that names the mistake, for re.search in the report's diagnosis.
+      below_scale: True if the function is right and so are the floats, up to half the digits of
+        an entry's natural scale (the larger of its true and of its median size), wherever the
+        definition's own float value is right.
     """
 
     name: str
@@ -70,6 +73,7 @@ class WrongRule:
     definition: Callable[..., Any]
     args: tuple
     diagnosis: str
+    below_scale: bool = False
 
 
 # A value and its `pull(*args, dy)` as a rule; residuals are the arguments
@@ -148,6 +152,10 @@ class Right:
         """The same of other arguments."""
         return replace(self, args=args)
 
+    def asked_in(self, dtype: Any) -> "Right":
+        """The same of arguments of that dtype, where a mistake is one in no other."""
+        return self.on(*(x.astype(dtype) for x in self.args))
+
     def as_vjp(self) -> "Right":
         """The same as a jax.custom_vjp function."""
         return replace(self, form=vjp)
@@ -184,13 +192,16 @@ def of_kind(kind: str) -> Callable[..., WrongRule]:
         slope: Callable | None = None,
         form: Callable | None = None,
         rule: Any = None,
+        below_scale: bool = False,
     ) -> WrongRule:
         """The right rule with another value, pull or slope, or with another rule altogether."""
         if rule is None:
             mistaken = right.pull if slope is None else _times(slope)
             rule = (form or right.form)(value or right.value, pull or mistaken)
         definition = right.definition or right.value
-        return WrongRule(name, kind, rule, right.rule, definition, right.args, diagnosis)
+        return WrongRule(
+            name, kind, rule, right.rule, definition, right.args, diagnosis, below_scale
+        )
 
     return wrong
 

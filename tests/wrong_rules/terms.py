@@ -305,7 +305,7 @@ RULES = (
     term("0.09_percent_too_much_everywhere", TANH, "factor", slope=lambda x: 1.0009 * sech2(x)),
     term(
         "relative_error_1e-8_everywhere",
-        EXPONENTIAL,
+        EXPONENTIAL.asked_in(jnp.float64),
         "factor",
         slope=lambda x: (1 + 1e-8) * jnp.exp(x),
     ),
