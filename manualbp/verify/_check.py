@@ -348,7 +348,7 @@ def _by_exact(run: _Run, scene: "Scene", comparisons: dict) -> Report:
     problem, points = run.problem, scene.points
     findings: list[Finding] = []
     undecided: list[str] = []
-    by_point: dict[int, Any] = {}
+    by_point = scene.by_point
     for p, comparison in comparisons.items():
         if isinstance(comparison, Straddles):
             undecided.append(str(comparison))
@@ -427,16 +427,29 @@ class Scene:
         pulled = truth[1] if truth[1] is not None else ours[1]
         self.scales = float_rung.natural_scales(pulled, ordinary)
         self.value_scales = float_rung.natural_scales(truth[0], ordinary)
+        self.by_point: dict[int, exact.Comparison] = {}
 
     def small(self, finding: Finding) -> bool:
-        """Whether a difference is less than half the digits of the entry's natural scale."""
+        """Whether a difference is less than half the digits of the entry's natural scale.
+
+        Or one that rounding the inputs makes too, or among inputs of no ordinary size.
+        """
         if finding.entry.of == "value":
             scale = float(self.value_scales[finding.entry.leaf][finding.entry.index])
         else:
             scale = float(self.scales[finding.entry.leaf][finding.entry.index])
         got, expected = float(finding.got), float(finding.expected)
         size = max(abs(expected), scale)
-        return abs(got - expected) <= float_rung.half_digits(self.problem.dtype) * size
+        off = abs(got - expected)
+        if off <= float_rung.half_digits(self.problem.dtype) * size:
+            return True
+        comparison = self.by_point.get(finding.at)
+        if comparison is None:
+            return False
+        if not float_rung.ordinary(self.problem, comparison.point):
+            return True
+        moved = comparison.spread(finding.entry, self.problem.dtype)
+        return off <= float_rung.EXPLAINS * moved
 
     @functools.cached_property
     def float_suspects(self) -> np.ndarray:
