@@ -13,7 +13,8 @@ from manualbp.layers import Dense
 from manualbp.networks import mlp, with_loss
 from manualbp.verify import Spec, check
 from manualbp.verify.ask.definitions import base_name, definition_of, reference
-from manualbp.verify.ask.problem import Problem, subject_of
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, KEY, real
 from manualbp.verify.numbers import formulas as _symbolic
 from manualbp.verify.rungs import proof as _proof

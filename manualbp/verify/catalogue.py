@@ -15,7 +15,7 @@ import manualbp
 from manualbp._rule import Rule
 from manualbp.verify._check import check, problem_of, with_proof
 from manualbp.verify.ask.definitions import base_name, definition_of
-from manualbp.verify.ask.problem import subject_of
+from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, OF_VECTORS, bound_of, networks
 from manualbp.verify.claims import judge_note
 from manualbp.verify.evidence import Report
