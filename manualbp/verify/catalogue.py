@@ -15,15 +15,17 @@ import manualbp
 from manualbp._rule import Rule
 from manualbp.verify._check import check, problem_of, with_proof
 from manualbp.verify.ask.definitions import base_name, definition_of
+from manualbp.verify.ask.domains import in_dtype
+from manualbp.verify.ask.problem import Problem
 from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, OF_VECTORS, bound_of, networks
 from manualbp.verify.claims import judge_note
-from manualbp.verify.evidence import Report
+from manualbp.verify.evidence import Evidence, Report
 from manualbp.verify.floats.line_accuracy import line_accuracy
 from manualbp.verify.floats.peers import peer_of
 from manualbp.verify.floats.records import recorded
 from manualbp.verify.floats.sampled import Accuracy, sampled_accuracy
-from manualbp.verify.rungs.contract import DTYPES
+from manualbp.verify.rungs.contract import DTYPES, portability
 
 # For a proof
 _SECONDS_FOR_NETWORKS = 5.0
@@ -35,7 +37,7 @@ class Row:
 
     Attributes:
       name: of the rule.
-      report: of `check`.
+      report: of `check`, strict, in float32; its form is that of the other dtypes, too.
       accuracy: errors in ULPs, by dtype; empty for whole networks.
       verdict: PASS where the report passes and no error is above its bound.
       seconds: that it took.
@@ -90,7 +92,7 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     by_name = {rule.name: rule for rule in manualbp.RULES}
     if name not in by_name:
         rule, textbook, args = networks()[name]
-        report = check(rule, *args, definition=textbook, seed=seed)
+        report = _judged(rule, textbook, args, seed)
         # formulas of a batch are too long, and branches too many
         params, *data = args
         one = tuple(replace(spec, shape=spec.shape[1:]) for spec in data)
@@ -100,7 +102,7 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     rule = by_name[name]
     args, definition = CASES[base_name(rule)], definition_of(rule)
     assert definition is not None
-    report = check(rule, *args, seed=seed)
+    report = _judged(rule, definition, args, seed)
     report = with_proof(report, problem_of(subject_of(rule), definition, args))
     accuracy, measured = recorded(
         records, name, seed, lambda: _accuracy(rule, definition, seed), again
@@ -111,6 +113,23 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     return Row(name, report, accuracy, verdict, time.perf_counter() - start, measured)
 
 
+def _judged(rule: Rule, definition: Callable[..., Any], args: tuple, seed: int) -> Report:
+    """What this library holds its own rules to: no digit lost, and the form of every dtype."""
+    report = check(rule, *args, definition=definition, seed=seed, strict=True)
+    return with_form_everywhere(report, problem_of(subject_of(rule), definition, args))
+
+
+def with_form_everywhere(report: Report, problem: Problem) -> Report:
+    """The report, which fails where the form is broken in another dtype than the one asked for."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        broken = portability(problem)
+    if not broken:
+        return report
+    text = "; ".join(f"in {dtype}: {why}" for dtype, why in broken.items())
+    evidence = (*report.evidence, Evidence("contract", "FAIL", text, len(broken)))
+    return replace(report, verdict="FAIL", evidence=evidence)
+
+
 def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy]:
     peer = peer_of(rule)
     assert peer is not None
@@ -118,7 +137,8 @@ def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy
         # float32 first: its check of the float64 form is that of half precision
         order = sorted(DTYPES, key=lambda d: d != "float32")
         return {d: line_accuracy(rule, peer, d, definition, seed) for d in order}
-    problem = problem_of(subject_of(rule), definition, CASES[base_name(rule)])
+    args = in_dtype(CASES[base_name(rule)], "float64")
+    problem = problem_of(subject_of(rule), definition, args)
     return {d: sampled_accuracy(problem, d, peer, seed=seed) for d in DTYPES}
 
 
