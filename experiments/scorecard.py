@@ -1,6 +1,6 @@
 """What gradient checkers refuse: one table of wrong rules, each through seven tools.
 
-The rules are those of tests/wrong_rules.py: each is one mistake beside its correct twin. Every
+The rules are those of tests/wrong_rules: each is one mistake beside its correct twin. Every
 tool runs at its defaults on one ordinary random draw a seed, and never on inputs chosen for
 another. A JAX rule reaches torch and autograd through a bridge: a function of theirs whose forward
 and backward passes call the rule's own fwd and bwd. Any error counts as a refusal.

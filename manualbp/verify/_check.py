@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -476,42 +476,29 @@ class Scene:
         )
 
     def floats(self, comparisons: dict[int, exact.Comparison], strict: bool) -> list[FloatFinding]:
-        """Findings in the dtype asked, at drawn points of ordinary size; everywhere where strict."""
+        """Findings in the dtype asked, at drawn points; where strict, of lost digits everywhere."""
         found: list[FloatFinding] = []
         for p, comparison in comparisons.items():
-            if p >= self.points.drawn and p not in self.points.special:
-                continue
-            leaves = comparison.point[: len(self.problem.parts)]
-            sizes = [np.abs(x).max(initial=0.0) for x in leaves if x.dtype.kind == "f"]
-            if (
-                not strict
-                and p not in self.points.special[:1]
-                and max(sizes, default=0.0) > float_rung.ORDINARY
-            ):
+            if strict:
+                found += self._lost(p, comparison)
+            drawn = p < self.points.drawn or p in self.points.special
+            if not (drawn and float_rung.ordinary(self.problem, comparison.point)):
                 continue
             rule, autodiff = (
                 ([x[p] for x in values], None if pulled is None else [x[p] for x in pulled])
                 for values, pulled in self.native
             )
-            for f in float_rung.compared(
-                comparison, rule, autodiff, self.scales, self.value_scales
-            ):
-                wide_got = float(self.ours[1][f.entry.leaf][(p, *f.entry.index)])
-                lost = strict and float_rung.lost(comparison, f.entry, wide_got)
-                found.append(replace(f, at=p, lost=lost))
-            if strict:
-                found += self._lost_values(p, comparison)
+            found += float_rung.compared(comparison, rule, autodiff, self.scales, self.value_scales)
         return found
 
-    def _lost_values(self, p: int, comparison: exact.Comparison) -> Any:
-        for finding in comparison.findings:
-            if finding.entry.of == "value":
-                got = float(self.ours[0][finding.entry.leaf][(p, *finding.entry.index)])
-                if float_rung.lost(comparison, finding.entry, got):
-                    truth = float(finding.expected)
-                    yield FloatFinding(
-                        finding.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p
-                    )
+    def _lost(self, p: int, comparison: exact.Comparison) -> Iterator[FloatFinding]:
+        """Entries whose digits float64 loses, though the problem does not."""
+        for f in comparison.findings:
+            results = self.ours[0] if f.entry.of == "value" else self.ours[1]
+            got = float(results[f.entry.leaf][(p, *f.entry.index)])
+            if float_rung.lost(comparison, f.entry, got):
+                truth = float(f.expected)
+                yield FloatFinding(f.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p)
 
 
 def triage(ours: Any, truth: Any) -> tuple[int, dict[int, list[Entry]]]:

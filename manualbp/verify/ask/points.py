@@ -208,7 +208,9 @@ def _real(shape: tuple[int, ...], rng: np.random.Generator, style: str, half: bo
             return np.broadcast_to(rng.choice(special[:20], one), shape)
         case "tails":
             most = 10 if half else 60
-            return rng.uniform(-most, most, shape)
+            far = rng.uniform(-1.7 * most, 1.7 * most, one)  # of some points, all entries together
+            near = rng.uniform(-4, 4, shape)
+            return np.where(rng.integers(0, 2, one), far + near, near * most / 4)
     return rng.normal(size=shape) * 2
 
 

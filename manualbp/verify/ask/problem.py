@@ -340,9 +340,11 @@ class Problem:
 
     def trace_ours(self, inspect: Callable | None = None) -> Any:
         """`ours` as a jaxpr, traced once."""
-        if "ours" not in self.__dict__.setdefault("_traced", {}):
-            self._traced["ours"] = self.trace(functools.partial(self.ours, inspect=inspect))
-        return self._traced["ours"]
+        if self._ours is None:
+            self._ours = self.trace(functools.partial(self.ours, inspect=inspect))
+        return self._ours
+
+    _ours: Any = None
 
     @functools.cached_property
     def traced_truth(self) -> Any:
@@ -403,22 +405,20 @@ class Problem:
 
     def native(self, stacks: Sequence[Any]) -> tuple[Any, Any]:
         """Both programs in the dtypes asked for, over a stack of points."""
+        given = self._asked_stacks(stacks)
         with self.mode():
-            results = []
-            for program in self._native:
-                if program is None:
-                    results.append(([], None))
-                    continue
-                rows = program(*self._asked_stacks(stacks))
-                results.append(self.split([np.asarray(x).astype(np.float64) for x in rows]))
-        return results[0], results[1]
+            ours, truth = (
+                self.split([np.asarray(x).astype(np.float64) for x in program(*given)])
+                for program in self._native
+            )
+        return ours, truth if self.traced.truth is not None else (truth[0], None)
 
     def _asked_stacks(self, stacks: Sequence[Any]) -> list:
         kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
         return [np.asarray(x).astype(d) for x, d in zip(stacks, kinds, strict=True)]
 
     @functools.cached_property
-    def _native(self) -> tuple[Callable, Callable | None]:
+    def _native(self) -> tuple[Callable, Callable]:
         truth = self.traced.truth if self.traced.truth is not None else self.traced_value
         return mapped(wide.bounded(self.traced.ours)), mapped(wide.bounded(truth))
 

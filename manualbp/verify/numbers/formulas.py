@@ -23,7 +23,8 @@ import numpy as np
 from flint import Ordering, fmpq, fmpq_mat, fmpq_mpoly, fmpq_mpoly_ctx, fmpz
 from flint.utils.flint_exceptions import DomainError
 
-from manualbp.verify.numbers.walk import Unsupported
+from manualbp.verify.numbers import arithmetic, linear
+from manualbp.verify.numbers.arithmetic import Unsupported, significant_bits
 
 _LARGEST = float(np.finfo(np.float64).max)
 # Pairs of terms that are multiplied or reduced, and terms that are factored, at most
@@ -40,6 +41,10 @@ _LOGS = {
     (i, j, k): math.log(2**i * 5**j * math.pi**k)
     for i, j, k in ((1, 0, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1))
 }
+# How many digits, and which largest denominators (alone, and of multiples of roots), a constant is
+# guessed to have, by the bits of its dtype: so few that a guess is no chance
+_GUESSES = {53: (12, 1000, 64), 24: (6, 30, 16)}
+_NO_GUESS = (2, 1, 1)
 
 
 class TooLarge(Exception):
@@ -77,12 +82,12 @@ class Notes:
 
 
 def _kept(method: Callable) -> Callable:
-    """A method of one number that is run once for each, whatever the path."""
+    """A method of numbers that is run once for each, whatever the path."""
 
-    def of(self: "Symbolic", x: Any) -> Any:
-        key = (method.__name__, x)
+    def of(self: "Symbolic", *xs: Any) -> Any:
+        key = (method.__name__, *xs)
         if key not in self._results:
-            self._results[key] = method(self, x)
+            self._results[key] = method(self, *xs)
         return self._results[key]
 
     return of
@@ -326,27 +331,33 @@ class Symbolic:
     # Arithmetic
 
     @_kept
-    def lift(self, x: float) -> Number:
+    def lift(self, x: Any) -> Number:
+        if isinstance(x, complex):
+            raise Unsupported("complex numbers")
         return self._rational(fmpq(*x.as_integer_ratio())) if math.isfinite(x) else float(x)
 
     @_kept
-    def constant(self, x: float) -> Number:
-        """The number that a constant of a program stands for.
+    def constant(self, x: Any, dtype: Any) -> Number:
+        """The number that a constant of a program stands for, given what it was rounded to.
 
         Itself where it has few bits; else the short decimal, the small fraction or the multiple
         of roots and logarithms of 2, 5 and pi that rounds to it; else itself.
         """
+        if isinstance(x, complex):
+            return self.lift(x)
         if abs(x) >= _LARGEST:  # where a clip has no effect
             return math.copysign(math.inf, x)
-        if math.isnan(x) or (math.frexp(x)[0] * 2**30).is_integer():
+        bits, short = significant_bits(dtype)
+        if math.isnan(x) or (math.frexp(x)[0] * 2**short).is_integer():
             return self.lift(x)
-        for near in (Fraction(f"{x:.12g}"), Fraction(x).limit_denominator(1000)):
-            if _rounds(near, x):
+        digits, small, factors = _GUESSES.get(bits, _NO_GUESS)
+        for near in (Fraction(f"{x:.{digits}g}"), Fraction(x).limit_denominator(small)):
+            if _rounds(near, x, bits):
                 return self._fraction(near)
         for powers, size in itertools.chain(_ROOTS.items(), _LOGS.items()):
             for ratio, combine in ((x / size, self.mul), (x * size, self.div)):
-                factor = Fraction(ratio).limit_denominator(64)
-                if _rounds(factor, ratio):
+                factor = Fraction(ratio).limit_denominator(factors)
+                if _rounds(factor, ratio, bits):
                     return combine(self._fraction(factor), self._irrational(powers))
         return self.lift(x)
 
@@ -432,8 +443,29 @@ class Symbolic:
     def union(self, x: Number, y: Number) -> Number:
         raise Unsupported("a comparison left open")
 
+    def complex(self, x: Number, y: Number) -> Number:
+        raise Unsupported("complex numbers")
+
+    def complex_function(self, name: str, arguments: int) -> Callable[..., Number]:
+        raise Unsupported("complex numbers")
+
+    def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return arithmetic.matmul(self, x, y)
+
+    def solve(self, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return linear.solve(self, matrix, right)
+
+    def fourier(self, x: Sequence[Number], inverse: bool) -> Sequence[Number]:
+        raise Unsupported("fft")
+
+    def stop(self, x: np.ndarray) -> np.ndarray:
+        return x
+
     def is_finite(self, x: Number) -> bool:
         return isinstance(x, Quotient)
+
+    def is_nan(self, x: Number) -> bool:
+        return _nan(x)
 
     def instead(self, eqn: object, xs: list) -> object:
         """No equation has a result of its own."""
@@ -579,9 +611,9 @@ def _nan(*xs: Number) -> bool:
     return any(isinstance(x, float) and math.isnan(x) for x in xs)
 
 
-def _rounds(exact: Fraction, x: float) -> bool:
-    """Whether a number is within two roundings of a float."""
-    return exact != 0 and abs(exact - Fraction(x)) <= abs(Fraction(x)) / 2**51
+def _rounds(exact: Fraction, x: float, bits: int) -> bool:
+    """Whether a number is within two roundings of a float of so many bits."""
+    return exact != 0 and abs(exact - Fraction(x)) <= abs(Fraction(x)) / 2 ** (bits - 2)
 
 
 def _primes(n: Any) -> list[tuple[int, int]]:

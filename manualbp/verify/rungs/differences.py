@@ -51,7 +51,7 @@ def decide(
             1 + np.asarray(rng.random(point[k].shape))
         )
         estimates, errors = _richardson(problem, point, k, [line, *directions])
-        rows = [
+        rows: list[tuple[Any, float, float | None]] = [
             (
                 None,
                 _along(got[leaf], line),

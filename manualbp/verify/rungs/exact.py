@@ -249,7 +249,8 @@ def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
       Straddles, Unsupported: it cannot be.
     """
     programs = problem.traced.ours, problem.traced.truth
-    return Comparison(problem, point, *(run(p, point) for p in programs))
+    ours, truth = (run(p, point) for p in programs)
+    return Comparison(problem, point, ours, truth)
 
 
 class Comparison:

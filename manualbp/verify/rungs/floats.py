@@ -19,8 +19,8 @@ from manualbp.verify.rungs.exact import Comparison, agreement, floats
 
 # So often the movement of the truth under rounded inputs explains an error
 _EXPLAINS = 16.0
-# Inputs of ordinary size, beyond which a float may overflow on the way
-ORDINARY = 1e4
+# Inputs of ordinary size, beyond which a float may overflow or vanish on the way
+_ORDINARY = 1e-12, 1e4
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
 _LOST = 1e-10
 
@@ -28,6 +28,22 @@ _LOST = 1e-10
 def half_digits(dtype: Any) -> float:
     """The relative error that leaves half the digits of a dtype."""
     return float(jnp.finfo(dtype).eps) ** 0.5
+
+
+def ordinary(problem: Problem, point: Sequence[np.ndarray]) -> bool:
+    """Whether the squares of all inputs are numbers of the dtype, and no input is flushed to 0.
+
+    An interval that was asked for is ordinary from end to end.
+    """
+    limits = jnp.finfo(problem.dtype)
+    low = max(_ORDINARY[0], float(limits.tiny) ** 0.5)
+    high = min(_ORDINARY[1], float(limits.max) ** 0.5 / 4)
+    for k, x in enumerate(point[: len(problem.parts)]):
+        if x.dtype.kind == "f" and problem.spec(k).domain != "interval":
+            sizes = np.abs(x[x != 0])
+            if np.any((sizes < low) | (sizes > high)):
+                return False
+    return True
 
 
 def natural_scales(gradients: Sequence[np.ndarray], ordinary: np.ndarray) -> list[np.ndarray]:
@@ -66,7 +82,7 @@ def compared(
     scales: Sequence[np.ndarray],
     value_scales: Sequence[np.ndarray],
 ) -> Iterator[FloatFinding]:
-    """Findings of the gradient's entries at one point whose numbers the dtype can hold.
+    """Findings of the entries at one point whose numbers the dtype can hold.
 
     Args:
       comparison: exact, there.
@@ -77,17 +93,23 @@ def compared(
     """
     problem = comparison.problem
     half, limits = half_digits(problem.dtype), jnp.finfo(problem.dtype)
-    for exact, got, scale in zip(comparison.value, autodiff[0], value_scales, strict=True):
+    results: list[tuple[Any, int, Any, Any, Any, Any]] = []
+    for leaf, (exact, got, scale) in enumerate(
+        zip(comparison.value, autodiff[0], value_scales, strict=True)
+    ):
         truth = floats(exact)
         with np.errstate(all="ignore"):
             fine = np.abs(got - truth) <= half / 8 * np.maximum(np.abs(truth), scale)
         if not np.all(fine):
             return
+        results.append(("value", leaf, truth, rule[0][leaf], got, scale))
     for leaf, exact in enumerate(comparison.pull):
-        truth, got = floats(exact), rule[1][leaf]
+        truth = floats(exact)
         other = autodiff[1][leaf] if autodiff[1] is not None else np.full_like(truth, np.nan)
+        results.append(("gradient", leaf, truth, rule[1][leaf], other, scales[leaf]))
+    for of, leaf, truth, got, other, scale in results:
         with np.errstate(all="ignore"):
-            size = np.maximum(np.abs(truth), scales[leaf])
+            size = np.maximum(np.abs(truth), scale)
             error = np.abs(got - truth)
             off = ~(error <= half * size)
             # what is as large as the largest number, or a limit, overflows in any program
@@ -95,9 +117,8 @@ def compared(
         for index in np.ndindex(truth.shape):
             if not held[index]:
                 continue
-            entry = Entry("gradient", leaf, index)
-            relation = comparison.entry(entry).relation
-            if relation not in ("same", "similar", "guard"):
+            entry = Entry(of, leaf, index)
+            if comparison.entry(entry).relation not in ("same", "similar", "guard"):
                 continue
             explained = 0.0
             grossly = bool(off[index])
@@ -151,6 +172,7 @@ def _depends_on_others(comparison: Comparison, entry: Entry, results: np.ndarray
 
 def grade(findings: Sequence[FloatFinding], problem: Problem) -> str:
     """How the rule's float arithmetic compares with that of jax.grad of the definition."""
+    findings = [f for f in findings if f.entry.of == "gradient"]
     if not findings:
         return ""
     limits = jnp.finfo(problem.dtype)

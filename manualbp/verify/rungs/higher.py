@@ -34,7 +34,7 @@ def second(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
         programs = [_derivative(problem, f) for f in (problem.ours, problem.truth)]
     except Exception as error:  # whatever differentiating the user's bwd raises
         return Higher(note=f"no second derivative: {first_line(error)}")
-    return _same_programs("derivative of the gradient", *programs, stacks)
+    return _same_programs("derivative of the gradient", programs, stacks)
 
 
 def forward(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
@@ -45,7 +45,7 @@ def forward(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
         programs = [_jvp(problem, f) for f in (problem.subject.forward, problem.definition)]
     except Exception as error:
         return Higher(note=f"no JVP: {first_line(error)}")
-    return _same_programs("JVP", *programs, stacks)
+    return _same_programs("JVP", programs, stacks)
 
 
 def by_hand(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
@@ -70,7 +70,7 @@ def by_hand(problem: Problem, stacks: Sequence[np.ndarray]) -> Higher:
         programs = [problem.trace(f) for f in (ours, truth)]
     except Exception as error:  # whatever the user's function raises
         return Higher(f"the second derivative by hand raises {type(error).__name__}")
-    return _same_programs("second derivative by hand", *programs, stacks)
+    return _same_programs("second derivative by hand", programs, stacks)
 
 
 def _derivative(problem: Problem, pullback: Callable) -> Any:
@@ -102,9 +102,10 @@ def _direction(x: Any) -> Any:
     return 1 + (jnp.arange(x.size) % 7).astype(x.dtype).reshape(x.shape)
 
 
-def _same_programs(what: str, ours: Any, truth: Any, stacks: Sequence[np.ndarray]) -> Higher:
+def _same_programs(what: str, programs: list, stacks: Sequence[np.ndarray]) -> Higher:
+    ours, truth = programs
     try:
-        results = [exact.run_many(p, stacks) for p in (ours, truth)]
+        results = [exact.run_many(p, stacks) for p in programs]
     except (Straddles, Unsupported):
         return Higher()
     note, compared = "", 0
