@@ -2,11 +2,15 @@
 
 import functools
 import gc
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import jax
@@ -175,16 +179,42 @@ def verify_all(
             yield function(name, seed)
         return
     _use_cache(cache)
-    with ProcessPoolExecutor(
+    others = set(active_children())
+    pool = ProcessPoolExecutor(
         min(jobs, len(work)) - 1, get_context("spawn"), initializer=_use_cache, initargs=(cache,)
-    ) as pool:
-        submitted = [pool.submit(f, name, seed) for f, name in work]
+    )
+    try:
+        with _interrupts_ignored():
+            submitted = [pool.submit(f, name, seed) for f, name in work]
         # this process, which has JAX loaded already, takes from the end what no other has begun
         for future, (function, name) in reversed(list(zip(submitted, work, strict=True))):
             if future.cancel():
                 yield function(name, seed)
         for future in as_completed(f for f in submitted if not f.cancelled()):
             yield future.result()
+    except BaseException:  # Ctrl-C above all: no process finishes what it does
+        threading.Timer(0.1, _end, [set(active_children()) - others]).start()
+        pool.shutdown(cancel_futures=True)  # first, so that it misses none of what is cancelled
+        raise
+    pool.shutdown()
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that start meanwhile leave Ctrl-C to this one, which ends them."""
+    if threading.current_thread() is not threading.main_thread():  # where none can be ignored
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _use_cache(folder: str | None) -> None:

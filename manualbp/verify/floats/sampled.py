@@ -84,9 +84,7 @@ def sampled_accuracy(
     return Accuracy(value, gradient, autodiff, int(np.prod(leaves[0].shape)) if leaves else 0)
 
 
-def _inputs(
-    asked: Problem, kind: Any, points: int, rng: np.random.Generator
-) -> tuple[list, list]:
+def _inputs(asked: Problem, kind: Any, points: int, rng: np.random.Generator) -> tuple[list, list]:
     leaves, cotangents = asked.draw_styles(rng, points), asked.cotangents_styles(rng, points)
     return [_representable(x, kind) for x in leaves], [_representable(x, kind) for x in cotangents]
 
@@ -101,9 +99,7 @@ def _representable(x: np.ndarray, kind: Any) -> np.ndarray:
     return np.where(np.abs(x) < float(limits.tiny), 0.0, x)
 
 
-def _run(
-    asked: Problem, peer: Callable | None, leaves: list, cotangents: list
-) -> tuple[Any, list]:
+def _run(asked: Problem, peer: Callable | None, leaves: list, cotangents: list) -> tuple[Any, list]:
     """Our value and gradient, and the peer's gradient, in the dtype."""
     ours = core.jaxpr_as_fun(asked.trace_ours())
     theirs = None
