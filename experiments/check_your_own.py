@@ -31,7 +31,7 @@ from rich.table import Table
 
 from manualbp.verify import Spec, check
 from manualbp.verify.ask.domains import draw
-from manualbp.verify.ask.problem import custom_of
+from manualbp.verify.ask.subject import custom_of
 
 DOMAINS = ("real", "positive", "unit")
 SHAPES = ((3,), (2, 3), (3, 3))

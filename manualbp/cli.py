@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import manualbp
-from manualbp._rule import Rule, argument_names
 
 OK, FAILED, UNDECIDED, USAGE = 0, 1, 2, 3
 
@@ -81,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         "--args",
         required=True,
         metavar="ARGS",
-        help="its arguments, such as 'f32[8,16], (f32[16], f32[]), i32[8]<10, f32[3]:positive'",
+        help="its arguments, such as 'f32[8,16], (f32[16], f32[]), i32[8]<10|-100': arrays by "
+        "dtype and shape, with what they contain: bf16[3]:positive, f32[3]:-1..1, "
+        "f32[4]:sorted:unit, i32[8]<10:distinct, i32[4]:permutation; numbers, 'text', True, None "
+        "and key; in (), [] and {'name': ...}",
     )
     check.add_argument(
         "--definition",
@@ -96,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--level", choices=("quick", "standard", "full"), default="standard")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="of inputs (default 0)")
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail, too, where its floats lose digits that the problem does not lose",
+    )
     check.add_argument(
         "--intended",
         metavar="REASON",
@@ -253,7 +260,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         by_rung = {e.rung: e for e in row.report.evidence}
         table.add_row(
             name,
-            *(_rung(by_rung.get(rung)) for rung in ("contract", "autodiff", "exact")),
+            *(_rung(by_rung.get(rung)) for rung in ("contract", "autodiff")),
+            _rung(_decisive(row.report.evidence)),
             _proof(row.report.proof),
             *(_ulps(name, d, row.accuracy.get(d)) for d in _DTYPES),
             _coloured(row.verdict),
@@ -298,7 +306,7 @@ def _check(arguments: argparse.Namespace) -> int:
     """One gradient of the user's own."""
     from manualbp.verify import check
     from manualbp.verify.ask.targets import arguments as parse
-    from manualbp.verify.ask.targets import load
+    from manualbp.verify.ask.targets import load, told
     from manualbp.verify.verdict import waivers as _waivers
 
     sys.path.insert(0, os.getcwd())  # as python -m has it, for modules of the user's own
@@ -318,9 +326,12 @@ def _check(arguments: argparse.Namespace) -> int:
             level=arguments.level,
             seed=arguments.seed,
             intended=arguments.intended,
+            strict=arguments.strict,
         )
     except (TypeError, ValueError) as problem:
         raise UsageError(str(problem).splitlines()[0]) from problem
+    except (Exception, SystemExit) as problem:  # whatever the user's code raises when it is called
+        raise UsageError(f"{arguments.target} raises {told(problem)}") from problem
     names = _waivers.names_of(target, report.name, arguments.target)
     outcome = _waivers.apply(waivers, names, report.verdict, datetime.date.today())
     print("\n".join([str(report), *outcome.lines]))
@@ -380,6 +391,12 @@ def _progress(console: Any, rows: Any, total: int) -> Any:
     from rich.progress import track
 
     yield from track(rows, "verifying", total, console=console, transient=True)
+
+
+def _decisive(evidence: Sequence[Any]) -> Any:
+    """What the last rung found beyond autodiff: exact arithmetic, differences or floats."""
+    found = [e for e in evidence if e.rung not in ("contract", "autodiff")]
+    return found[-1] if found else None
 
 
 def _rung(evidence: Any) -> str:
@@ -512,6 +529,8 @@ def _notes_summary(judged: Sequence[dict[str, Any]]) -> Any:
 
 def _list(arguments: argparse.Namespace) -> int:
     del arguments
+    from manualbp._rule import argument_names
+
     width = max(len(rule.name) for rule in manualbp.RULES)
     for title, module in (
         ("activations", manualbp.activations),
@@ -525,9 +544,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from manualbp._rule import argument_names
+
     known = [rule.name for rule in manualbp.RULES]
     (name, *_) = _resolve([arguments.name], known, "rule")
-    rule: Rule = next(rule for rule in manualbp.RULES if rule.name == name)
+    rule = next(rule for rule in manualbp.RULES if rule.name == name)
     value, _, derivatives = rule.tex.partition(r", \quad ")
     print(rule.name)
     for label, text in (

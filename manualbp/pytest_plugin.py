@@ -15,8 +15,9 @@ import pytest
 
 _LEVELS = ("quick", "standard", "full")
 _MARKER = (
-    "gradients(level=None, seed=None): how the fixture `gradients` judges in this test: level "
-    "'quick', 'standard' or 'full', and the seed of its inputs."
+    "gradients(level=None, seed=None, strict=None): how the fixture `gradients` judges in this "
+    "test: level 'quick', 'standard' or 'full', the seed of its inputs, and whether it fails where "
+    "digits are lost."
 )
 # Under this name the lines about waivers travel with a test's report, from other processes too
 _WAIVER = "manualbp waiver"
@@ -31,12 +32,18 @@ class WrongGradient(AssertionError):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the option."""
-    parser.getgroup("manualbp", "gradients by hand").addoption(
+    """Declare the options."""
+    group = parser.getgroup("manualbp", "gradients by hand")
+    group.addoption(
         "--manualbp-level",
         choices=_LEVELS,
         default="standard",
         help="how many inputs the fixture `gradients` tries (default: standard)",
+    )
+    group.addoption(
+        "--manualbp-strict",
+        action="store_true",
+        help="the fixture `gradients` fails, too, where floats lose digits",
     )
 
 
@@ -62,14 +69,19 @@ def gradients(
 ) -> Callable[..., Any]:
     """A function that judges a gradient as `manualbp.verify.assert_correct` does.
 
-    `gradients(rule, *args, definition=..., **options)` takes what `check` takes. Level and seed are
-    those of the call, else of the marker `gradients`, else of the option --manualbp-level. It
-    returns the Report. What it found goes into --junitxml as properties of the test.
+    `gradients(rule, *args, definition=..., **options)` takes what `check` takes. Level, seed and
+    strict are those of the call, else of the marker `gradients`, else of the options
+    --manualbp-level and --manualbp-strict. It returns the Report. What it found goes into
+    --junitxml as properties of the test.
     """
     from manualbp.verify import check
     from manualbp.verify.verdict import waivers as _waivers
 
-    options = {"level": request.config.getoption("--manualbp-level"), **_marked(request.node)}
+    options = {
+        "level": request.config.getoption("--manualbp-level"),
+        "strict": request.config.getoption("--manualbp-strict"),
+        **_marked(request.node),
+    }
 
     def judge(rule: Any, *args: Any, **given: Any) -> Any:
         __tracebackhide__ = True
@@ -100,10 +112,11 @@ def _marked(node: pytest.Item) -> dict[str, Any]:
     marker = node.get_closest_marker("gradients")
     if marker is None:
         return {}
-    unknown = [*map(repr, marker.args), *(k for k in marker.kwargs if k not in ("level", "seed"))]
+    known = ("level", "seed", "strict")
+    unknown = [*map(repr, marker.args), *(k for k in marker.kwargs if k not in known)]
     if unknown:
         pytest.fail(
-            f"marker gradients: expected level= and seed=, got {unknown[0]}: write "
+            f"marker gradients: expected level=, seed= and strict=, got {unknown[0]}: write "
             '@pytest.mark.gradients(level="quick", seed=1)',
             pytrace=False,
         )

@@ -42,6 +42,26 @@ def bwd(saved, dy):
     return x.T @ dy, dy @ w.T
 def plain(x):
     return x
+
+@jax.custom_vjp
+def scaled(x, factor, options):
+    return x * factor * options["n"]
+scaled.defvjp(lambda x, factor, options: (scaled(x, factor, options), (x, factor, options)),
+              lambda saved, dy: (dy * saved[1] * saved[2]["n"], None, None))
+
+@jax.custom_vjp
+def sigmoid(x):
+    return 1 / (1 + jnp.exp(-x))
+def forward(x):
+    y = sigmoid(x)
+    return y, y
+sigmoid.defvjp(forward, lambda y, dy: (dy * y * (1 - y),))
+
+@jax.custom_vjp
+def leaves(x):
+    import sys
+    sys.exit(0)
+leaves.defvjp(lambda x: (x, x), lambda x, dy: (dy,))
 """
 
 
@@ -72,6 +92,41 @@ def test_forward_mode_rules_under_jit_or_not(mine, capsys):
     assert cli.main(["check", mine("forward_mode"), *given]) == cli.OK
     assert cli.main(["check", mine("wrong_forward_mode"), *given]) == cli.FAILED
     assert "sign flipped" in capsys.readouterr().out
+
+
+def test_digits_that_are_lost_fail_where_that_is_asked(mine, capsys):
+    given = ["check", mine("sigmoid"), "--args", "f32[3]", "--level", "quick"]
+    assert cli.main(given) == cli.OK
+    assert "arithmetic" in capsys.readouterr().out
+    assert cli.main([*given, "--strict"]) == cli.FAILED
+    assert "floats      FAIL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("raise RuntimeError('no GPU\\nhere')", "importing {} raises RuntimeError: no GPU here"),
+        ("def f(:", "{} is no Python: invalid syntax ("),
+        ("import sys; sys.exit(0)", "importing {} calls sys.exit(0): expected a module that only"),
+        ("import nowhere_at_all", "no module 'nowhere_at_all': install it, or run where"),
+        ("from math import sine", "importing {} raises ImportError: cannot import name 'sine'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_told_in_one_line(
+    tmp_path, monkeypatch, capsys, text, told, request
+):
+    name = f"broken_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["check", f"{name}:f", "--args", "f32[3]"]) == cli.USAGE
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"manualbp: {told.format(name)}")
+    assert (captured.err.count("\n"), captured.out) == (1, "")
+
+
+def test_code_that_ends_the_process_is_told_in_one_line(mine, capsys):
+    assert cli.main(["check", mine("leaves"), "--args", "f32[3]"]) == cli.USAGE
+    assert capsys.readouterr().err == f"manualbp: {mine('leaves')} raises SystemExit: 0\n"
 
 
 def test_a_pair_with_its_definition(mine, capsys):
@@ -115,7 +170,8 @@ def test_a_gradient_that_is_meant_to_differ(mine, capsys):
         ("math:sin", "{'w': f32[3]", "--args: a bracket is not closed"),
         ("math:sin", "c64[3]:unit", "Spec: expected real or nonzero as the domain of complex64"),
         ("math:sin", "'mean", "--args: expected arguments such as 'f32[8,16]"),
-        ("math:sin", "f32[3]", "check: expected a Rule, a jax.custom_vjp or custom_jvp function"),
+        ("math:pi", "f32[3]", "check: expected a Rule, a jax.custom_vjp or custom_jvp function"),
+        ("math:sin", "f32[3]", "check: expected a definition for sin, got none: pass definition="),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(capsys, target, args, message):

@@ -87,10 +87,10 @@ def test_the_fixture_judges_and_shows_the_report_alone(tmp_path, xdist):
     assert out.returncode == 1
     assert "1 failed, 2 passed, 1 error" in out.stdout
     shown = out.stdout.partition("FAILURES")[2]
-    assert "\nFAIL  wrong  (seed 0)\n  contract  PASS" in shown
+    assert "\nFAIL  wrong  (seed 0)  x: float32[2] real\n  contract    PASS" in shown
     assert ".py:" not in shown.partition("short test summary")[0], "a traceback"
     assert "FAILED test_it.py::test_wrong - FAIL wrong: off by a constant factor" in shown
-    assert "marker gradients: expected level= and seed=, got sed: write" in out.stdout
+    assert "marker gradients: expected level=, seed= and strict=, got sed: write" in out.stdout
     assert "\nWAIVED  known: FAIL until 2999-12-31: later\n" in shown
     assert "\nSTALE  waiver of test_it:right: the rule passes now: remove it" in shown
     found = properties(tmp_path / "r.xml")

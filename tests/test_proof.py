@@ -4,6 +4,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flint import Ordering, fmpq_mpoly_ctx
 
@@ -13,7 +14,8 @@ from manualbp.layers import Dense
 from manualbp.networks import mlp, with_loss
 from manualbp.verify import Spec, check
 from manualbp.verify.ask.definitions import base_name, definition_of, reference
-from manualbp.verify.ask.problem import Problem, subject_of
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, KEY, real
 from manualbp.verify.numbers import formulas as _symbolic
 from manualbp.verify.rungs import proof as _proof
@@ -134,6 +136,68 @@ def test_a_primitive_without_a_form_is_named():
     assert (proof.verdict, proof.remaining) == ("NOT PROVED", "no form of floor")
 
 
+def gather(x, i):
+    return x[i]
+
+
+def scattered(how):
+    """The rule of `gather` that puts each cotangent in its place, in one of JAX's ways."""
+
+    def bwd(saved, dy):
+        x, i = saved
+        added = getattr(jnp.zeros_like(x).at[i], how)(dy)
+        return added, np.zeros(i.shape, jax.dtypes.float0)
+
+    return (lambda *args: (gather(*args), args), bwd)
+
+
+@pytest.mark.parametrize(
+    ("indices", "verdict"),
+    [
+        (Spec((3,), "permutation"), "PROVED"),
+        (Spec((3,), "integers", below=3, distinct=True), "PROVED"),
+        (Spec((3,), "integers", below=3), "REFUTED"),
+        (Spec((2,), "integers", below=2, values=(-1,)), "REFUTED"),
+        (Spec((2,), "integers", below=3, low=1), "REFUTED"),
+    ],
+)
+def test_every_array_of_integers_that_a_specification_allows_is_tried(indices, verdict):
+    assert prove(scattered("add"), gather, real(3), indices).verdict == "PROVED"
+    assert prove(scattered("set"), gather, real(3), indices).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("spec", "verdict"),
+    [
+        (Spec((2,), "interval", low=0.5), "PROVED"),
+        (Spec((2,), "probability"), "PROVED"),
+        (Spec((2,), "interval", low=-1, high=1), "REFUTED"),
+        (Spec((2,), "sorted"), "REFUTED"),
+        (Spec((2,), "negative"), "REFUTED"),
+        (Spec((2,), "nonzero"), "REFUTED"),
+    ],
+)
+def test_signs_are_those_of_the_domain(spec, verdict):
+    assert prove(slope(jnp.abs, jnp.ones_like), jnp.abs, spec).verdict == verdict
+
+
+def test_the_sign_of_a_sum_is_not_that_of_a_negative_argument():
+    def shifted(x):
+        return jnp.abs(x + 1)
+
+    rule = slope(shifted, jnp.ones_like)
+    assert prove(rule, shifted, Spec((2,), "negative")).verdict == "REFUTED"
+
+
+def test_what_jax_cannot_differentiate_is_told():
+    def squares(x):
+        return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] ** 2), (0, x))[1]
+
+    proof = prove(slope(squares, lambda x: 8 * x**7), squares, real(2))
+    assert proof.verdict == "NOT PROVED"
+    assert proof.remaining.startswith("JAX cannot differentiate it (ValueError: Reverse-mode")
+
+
 def test_shapes_that_cannot_be_cut_are_told():
     def fixed(x):
         return jnp.sum(x.reshape(10, 10), axis=0)
@@ -165,7 +229,7 @@ def test_a_report_of_the_full_level_carries_the_proof():
     report = check(manualbp.relu, Spec((2,)), level="full")
     assert report.proof is not None
     assert report.to_dict()["proof"]["verdict"] == "PROVED"
-    assert "proof     PROVED     on every open branch (4), for x0 (2,), dy (2,)" in str(report)
+    assert "proof       PROVED     on every open branch (4), for z (2,), dy (2,)" in str(report)
     assert check(manualbp.relu, Spec((2,)), level="quick").proof is None
 
 

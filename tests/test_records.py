@@ -58,7 +58,7 @@ def test_the_code_is_that_of_rules_definitions_and_judge(monkeypatch):
     as_usual = _records.Path.read_bytes
     monkeypatch.setattr(_records.Path, "read_bytes", lambda f: read.append(f) or as_usual(f))
     assert code() == before
-    assert {"activations.py", "_sweep.py", "scalar_backprop.py"} <= {f.name for f in read}
+    assert {"activations.py", "sweep.py", "scalar_backprop.py"} <= {f.name for f in read}
     monkeypatch.setattr(_records.Path, "read_bytes", lambda f: as_usual(f) + b"#")
     assert code() != before
     monkeypatch.undo()

@@ -11,7 +11,8 @@ import manualbp
 from manualbp import cli
 from manualbp.verify import Spec, check, strategies
 from manualbp.verify.ask.domains import DOMAINS, STYLES, draw
-from manualbp.verify.ask.problem import Problem, subject_of
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.ask.targets import arguments
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")

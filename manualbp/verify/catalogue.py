@@ -2,11 +2,15 @@
 
 import functools
 import gc
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import jax
@@ -15,15 +19,17 @@ import manualbp
 from manualbp._rule import Rule
 from manualbp.verify._check import check, problem_of, with_proof
 from manualbp.verify.ask.definitions import base_name, definition_of
-from manualbp.verify.ask.problem import subject_of
+from manualbp.verify.ask.domains import in_dtype
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, OF_VECTORS, bound_of, networks
 from manualbp.verify.claims import judge_note
-from manualbp.verify.evidence import Report
+from manualbp.verify.evidence import Evidence, Report
 from manualbp.verify.floats.line_accuracy import line_accuracy
 from manualbp.verify.floats.peers import peer_of
 from manualbp.verify.floats.records import recorded
 from manualbp.verify.floats.sampled import Accuracy, sampled_accuracy
-from manualbp.verify.rungs.contract import DTYPES
+from manualbp.verify.rungs.contract import DTYPES, portability
 
 # For a proof
 _SECONDS_FOR_NETWORKS = 5.0
@@ -35,7 +41,7 @@ class Row:
 
     Attributes:
       name: of the rule.
-      report: of `check`.
+      report: of `check`, strict, in float32; its form is that of the other dtypes, too.
       accuracy: errors in ULPs, by dtype; empty for whole networks.
       verdict: PASS where the report passes and no error is above its bound.
       seconds: that it took.
@@ -90,7 +96,7 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     by_name = {rule.name: rule for rule in manualbp.RULES}
     if name not in by_name:
         rule, textbook, args = networks()[name]
-        report = check(rule, *args, definition=textbook, seed=seed)
+        report = _judged(rule, textbook, args, seed)
         # formulas of a batch are too long, and branches too many
         params, *data = args
         one = tuple(replace(spec, shape=spec.shape[1:]) for spec in data)
@@ -100,7 +106,7 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     rule = by_name[name]
     args, definition = CASES[base_name(rule)], definition_of(rule)
     assert definition is not None
-    report = check(rule, *args, seed=seed)
+    report = _judged(rule, definition, args, seed)
     report = with_proof(report, problem_of(subject_of(rule), definition, args))
     accuracy, measured = recorded(
         records, name, seed, lambda: _accuracy(rule, definition, seed), again
@@ -111,6 +117,23 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
     return Row(name, report, accuracy, verdict, time.perf_counter() - start, measured)
 
 
+def _judged(rule: Rule, definition: Callable[..., Any], args: tuple, seed: int) -> Report:
+    """What this library holds its own rules to: no digit lost, and the form of every dtype."""
+    report = check(rule, *args, definition=definition, seed=seed, strict=True)
+    return with_form_everywhere(report, problem_of(subject_of(rule), definition, args))
+
+
+def with_form_everywhere(report: Report, problem: Problem) -> Report:
+    """The report, which fails where the form is broken in another dtype than the one asked for."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        broken = portability(problem)
+    if not broken:
+        return report
+    text = "; ".join(f"in {dtype}: {why}" for dtype, why in broken.items())
+    evidence = (*report.evidence, Evidence("contract", "FAIL", text, len(broken)))
+    return replace(report, verdict="FAIL", evidence=evidence)
+
+
 def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy]:
     peer = peer_of(rule)
     assert peer is not None
@@ -118,7 +141,8 @@ def _accuracy(rule: Rule, definition: Callable, seed: int) -> dict[str, Accuracy
         # float32 first: its check of the float64 form is that of half precision
         order = sorted(DTYPES, key=lambda d: d != "float32")
         return {d: line_accuracy(rule, peer, d, definition, seed) for d in order}
-    problem = problem_of(subject_of(rule), definition, CASES[base_name(rule)])
+    args = in_dtype(CASES[base_name(rule)], "float64")
+    problem = problem_of(subject_of(rule), definition, args)
     return {d: sampled_accuracy(problem, d, peer, seed=seed) for d in DTYPES}
 
 
@@ -155,16 +179,42 @@ def verify_all(
             yield function(name, seed)
         return
     _use_cache(cache)
-    with ProcessPoolExecutor(
+    others = set(active_children())
+    pool = ProcessPoolExecutor(
         min(jobs, len(work)) - 1, get_context("spawn"), initializer=_use_cache, initargs=(cache,)
-    ) as pool:
-        submitted = [pool.submit(f, name, seed) for f, name in work]
+    )
+    try:
+        with _interrupts_ignored():
+            submitted = [pool.submit(f, name, seed) for f, name in work]
         # this process, which has JAX loaded already, takes from the end what no other has begun
         for future, (function, name) in reversed(list(zip(submitted, work, strict=True))):
             if future.cancel():
                 yield function(name, seed)
         for future in as_completed(f for f in submitted if not f.cancelled()):
             yield future.result()
+    except BaseException:  # Ctrl-C above all: no process finishes what it does
+        threading.Timer(0.1, _end, [set(active_children()) - others]).start()
+        pool.shutdown(cancel_futures=True)  # first, so that it misses none of what is cancelled
+        raise
+    pool.shutdown()
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that start meanwhile leave Ctrl-C to this one, which ends them."""
+    if threading.current_thread() is not threading.main_thread():  # where none can be ignored
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _use_cache(folder: str | None) -> None:

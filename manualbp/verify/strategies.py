@@ -10,7 +10,6 @@ towards simple values.
 True
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,8 +24,8 @@ from hypothesis.strategies import SearchStrategy
 from manualbp._rule import Rule
 from manualbp.verify._check import problem_of
 from manualbp.verify.ask.definitions import definition_of
-from manualbp.verify.ask.domains import Spec
-from manualbp.verify.ask.problem import Subject, _pull_back, custom_of, subject_of
+from manualbp.verify.ask.domains import Spec, in_dtype
+from manualbp.verify.ask.subject import Subject, subject_of
 from manualbp.verify.numbers.walk import is_floating
 
 __all__ = [
@@ -356,8 +355,8 @@ def threshold_points(function: Any, *specs: Any) -> SearchStrategy[tuple]:
 
     def points() -> SearchStrategy[tuple]:
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), np.errstate(all="ignore"):
-            problem = problem_of(*_subject_and_definition(function), specs)
-            n = len(problem.free)
+            problem = problem_of(*_subject_and_definition(function), in_dtype(specs, "float64"))
+            n = len(problem.parts)
             found = {b"".join(x.tobytes() for x in p[:n]): p[:n] for p in problem.thresholds}
         if not found:
             return arguments(*specs, dtype="float64")
@@ -368,12 +367,9 @@ def threshold_points(function: Any, *specs: Any) -> SearchStrategy[tuple]:
 
 
 def _subject_and_definition(function: Any) -> tuple[Subject, Callable[..., Any]]:
-    if isinstance(function, Rule | tuple) or custom_of(function) is not None:
-        subject = subject_of(function)
-        definition = definition_of(function) if isinstance(function, Rule) else subject.definition
-        return subject, definition or subject.forward
-    name = getattr(function, "__name__", "function")
-    return Subject(name, function, functools.partial(_pull_back, function)), function
+    subject = subject_of(function)
+    definition = definition_of(function) if isinstance(function, Rule) else subject.definition
+    return subject, definition or subject.forward
 
 
 def _tree(tree: Any, of_leaf: Callable[[Any], SearchStrategy[Any]]) -> SearchStrategy[Any]:

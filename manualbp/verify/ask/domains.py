@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "draw",
     "draw_styles",
+    "in_dtype",
     "infer",
     "spec_of",
 ]
@@ -480,6 +481,25 @@ _CONTAINS: dict[str, Callable[[np.ndarray, Spec], Any]] = {
 def spec_of(leaf: Any) -> Spec:
     """The specification of a concrete argument, from its dtype and values; a Spec as it is."""
     return leaf if isinstance(leaf, Spec) else infer(leaf)
+
+
+def in_dtype(args: Any, dtype: Any) -> Any:
+    """A tree of arguments as specifications, floating ones of a dtype, complex ones of its pairs.
+
+    Example:
+      >>> in_dtype((Spec((2,), "unit"), None, Spec((), "integers", below=3)), "float64")
+      (Spec((2,), 'unit', dtype='float64'), None, Spec((), 'integers', below=3))
+    """
+    name = jnp.dtype(dtype).name
+
+    def of_leaf(leaf: Any) -> Spec:
+        spec = spec_of(leaf)
+        if spec.integral or spec.fixed:
+            return spec
+        pairs = "complex128" if name == "float64" else "complex64"
+        return replace(spec, dtype=pairs if spec.floating.kind == "c" else name)
+
+    return jax.tree.map(of_leaf, args)
 
 
 def infer(leaf: Any) -> Spec:

@@ -47,7 +47,7 @@ def load(target: str) -> Any:
     """The object that `package.module:name` names; a pair where two names follow, `m:fwd,bwd`.
 
     Raises:
-      ValueError: it is not of that form, or there is no such module or name.
+      ValueError: it is not of that form, there is no such module or name, or importing it fails.
     """
     module_name, colon, names = target.partition(":")
     if not (module_name and colon and names):
@@ -58,6 +58,17 @@ def load(target: str) -> Any:
         raise ValueError(
             f"no module {problem.name!r}: install it, or run where Python finds it"
         ) from problem
+    except SyntaxError as problem:
+        raise ValueError(
+            f"{module_name} is no Python: {problem.msg} ({problem.filename}, line {problem.lineno})"
+        ) from problem
+    except SystemExit as stop:
+        raise ValueError(
+            f"importing {module_name} calls sys.exit({stop.code!r}): expected a module that only "
+            'defines: put what it runs under if __name__ == "__main__":'
+        ) from stop
+    except Exception as problem:  # whatever the user's module raises
+        raise ValueError(f"importing {module_name} raises {told(problem)}") from problem
     found = []
     for name in names.split(","):
         value: Any = module
@@ -67,6 +78,12 @@ def load(target: str) -> Any:
             value = getattr(value, part)
         found.append(value)
     return found[0] if len(found) == 1 else tuple(found)
+
+
+def told(problem: BaseException) -> str:
+    """An exception on one line."""
+    text = " ".join(str(problem).split())[:300]
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 
 def arguments(text: str) -> tuple:

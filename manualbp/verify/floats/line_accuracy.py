@@ -48,12 +48,12 @@ def line_accuracy(
         asked.seed, asked.by_form = seed, line.bits < 64
         asked.exact_points = _EXACT if asked.by_form else _PLACES[64]
         # one form for all dtypes: the line of float32 has the ordinary numbers of half precision
-        if line.bits != 16 or "crosses" not in asked.true.kept:
+        if line.bits != 16 or "crosses" not in asked.found_before:
             if asked.form_checked()[1] > GOOD and asked.by_form:
                 bad = Error(np.inf, "the float64 form")
                 return Accuracy(bad, bad, Error(), 0)
-            asked.true.kept["crosses"] = asked.crosses
-        asked.crosses = asked.true.kept["crosses"]
+            asked.found_before["crosses"] = asked.crosses
+        asked.crosses = asked.found_before["crosses"]
         rng = np.random.default_rng(seed)
         width = 2**line.bits // _PLACES[line.bits]
         worst, inputs = [Error(), Error(), Error()], 0

@@ -1,5 +1,6 @@
 """Rung 5: how well the float code computes its function, in units in the last place (ULPs)."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from manualbp._rule import wide_dtype
-from manualbp.verify.ask.problem import Problem, mode_of
+from manualbp.verify.ask.domains import in_dtype
+from manualbp.verify.ask.problem import Problem
 from manualbp.verify.floats.ulps import in_ulps, two_floats, with_terms
 from manualbp.verify.numbers.walk import Straddles, is_floating
 from manualbp.verify.rungs import exact as _exact
@@ -58,16 +61,16 @@ def sampled_accuracy(
     terms are those of the rule's float64 form.
 
     Args:
-      problem: the rule on its arguments.
-      dtype: of the arguments.
+      problem: the rule on its arguments in float64.
+      dtype: of the arguments that it is measured on.
       peer: what people use today, of the same arguments; its `jax.vjp` is measured beside.
       points: how many sets of arguments.
       seed: of the inputs.
     """
     kind = jnp.dtype(dtype)
-    rng = np.random.default_rng(seed)
-    leaves, cotangents = _inputs(problem, kind, points, rng)
-    got, others = _run(problem, peer, leaves, cotangents, kind)
+    asked = problem.with_specs(in_dtype(problem.specs, kind))
+    leaves, cotangents = _inputs(asked, kind, points, np.random.default_rng(seed))
+    got, others = _run(asked, peer, leaves, cotangents)
     truth = _exact_results(problem, [*leaves, *cotangents])
     terms = _terms(problem, leaves, cotangents)
     worst = []
@@ -81,11 +84,8 @@ def sampled_accuracy(
     return Accuracy(value, gradient, autodiff, int(np.prod(leaves[0].shape)) if leaves else 0)
 
 
-def _inputs(
-    problem: Problem, kind: Any, points: int, rng: np.random.Generator
-) -> tuple[list, list]:
-    leaves = problem.draw_styles(rng, points)
-    cotangents = problem.cotangents_styles(problem.values_shape(), rng, points)
+def _inputs(asked: Problem, kind: Any, points: int, rng: np.random.Generator) -> tuple[list, list]:
+    leaves, cotangents = asked.draw_styles(rng, points), asked.cotangents_styles(rng, points)
     return [_representable(x, kind) for x in leaves], [_representable(x, kind) for x in cotangents]
 
 
@@ -99,23 +99,22 @@ def _representable(x: np.ndarray, kind: Any) -> np.ndarray:
     return np.where(np.abs(x) < float(limits.tiny), 0.0, x)
 
 
-def _run(
-    problem: Problem, peer: Callable | None, leaves: list, cotangents: list, kind: Any
-) -> tuple[Any, list]:
+def _run(asked: Problem, peer: Callable | None, leaves: list, cotangents: list) -> tuple[Any, list]:
     """Our value and gradient, and the peer's gradient, in the dtype."""
-    traced = problem.trace_ours(kind)
+    ours = core.jaxpr_as_fun(asked.trace_ours())
+    theirs = None
+    if peer is not None:  # whose derivative is that of a definition
+        args = asked.tree.unflatten(asked.specs)
+        theirs = Problem(asked.subject, peer, args, asked.argnums).traced_truth
+        assert theirs is not None, "a peer that JAX cannot differentiate"
 
-    def program(xs, ds):
-        ours = problem.split(traced, xs, ds)
-        return ours, problem.pull_of(peer, xs, ds) if peer is not None else []
+    def program(*arrays):
+        others = core.jaxpr_as_fun(theirs)(*arrays) if theirs is not None else []
+        return asked.split(ours(*arrays)), asked.split(others)[1]
 
-    def cast(x):
-        return x.astype(kind) if is_floating(x.dtype) else x
-
-    with mode_of(kind):
-        compiled = jax.jit(jax.vmap(program))
-        ours, others = compiled(list(map(cast, leaves)), list(map(cast, cotangents)))
-    return jax.tree.map(_wide, ours), jax.tree.map(_wide, others)
+    with asked.mode():
+        got, others = jax.jit(jax.vmap(program))(*asked.asked([*leaves, *cotangents]))
+    return jax.tree.map(_wide, got), jax.tree.map(_wide, others)
 
 
 def _wide(x: Any) -> np.ndarray:
@@ -139,12 +138,15 @@ def _exact_results(problem: Problem, arrays: list) -> list[tuple[np.ndarray, np.
 
 def _terms(problem: Problem, leaves: list, cotangents: list) -> list[np.ndarray]:
     """The sum of the magnitudes of the terms of each result, by the float64 form."""
-    with mode_of(np.float64):
-        if "terms" not in problem.kept:
-            program = with_terms(problem.trace_ours(np.float64))
-            problem.kept["terms"] = jax.jit(jax.vmap(program))
-        found = problem.kept["terms"](*leaves, *cotangents)
+    with problem.mode():
+        found = _terms_program(problem)(*leaves, *cotangents)
     return [_wide(x) for x in found[len(found) // 2 :]]
+
+
+@functools.lru_cache(maxsize=64)
+def _terms_program(problem: Problem) -> Callable[..., Any]:
+    """Compiled once for all dtypes that are measured."""
+    return jax.jit(jax.vmap(with_terms(problem.trace_ours())))
 
 
 def _worst(got: np.ndarray, truth: tuple, terms: np.ndarray, kind: Any, leaves: list) -> Error:

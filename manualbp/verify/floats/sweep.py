@@ -6,6 +6,7 @@ import inspect
 import itertools
 import re
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from manualbp._checks import brief
 from manualbp._rule import Rule
 from manualbp.verify._check import problem_of
 from manualbp.verify.ask.definitions import base_name, definition_of
-from manualbp.verify.ask.domains import Spec
-from manualbp.verify.ask.problem import Subject, _pull_back, jit_quickly, subject_of
+from manualbp.verify.ask.domains import Spec, in_dtype
+from manualbp.verify.ask.problem import Problem, jit_quickly
+from manualbp.verify.ask.subject import Subject, subject_of
 from manualbp.verify.cases import BOUNDS, CASES
 from manualbp.verify.floats.checkpoint import Checkpoint
 from manualbp.verify.floats.found import Sweep, sweep_of
@@ -61,6 +63,8 @@ _DOMAINS = {
     **dict.fromkeys(("unit", "labels", "probability", "simplex"), (0.0, 1.0)),
     **dict.fromkeys(("positive", "weights"), (0.0, np.inf)),
 }
+# What was found out about a truth, as long as that is kept
+_FOUND: weakref.WeakKeyDictionary[Problem, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 def accuracy(
@@ -224,8 +228,9 @@ class Question:
         definition = definition or known_subject.definition or known_subject.forward
         shape = _shape if of_numbers else _elementwise
         self.shape, args = shape(subjects[0][0], domains)
-        self.true = problem_of(known_subject, definition, args)
-        problems = [problem_of(subject, definition, args) for subject, *_ in subjects]
+        self.true = problem_of(known_subject, definition, in_dtype(args, "float64"))
+        own = in_dtype(args, line.kind)
+        problems = [problem_of(subject, definition, own) for subject, *_ in subjects]
         free = [names[i] for i in self.true.free]
         parts = ("value", *(f"d{free[k]}" for k in self.true.differentiated))
         self.names = parts * len(functions)
@@ -235,8 +240,8 @@ class Question:
         self.domain = domain or _DOMAINS.get(spec.domain, (-np.inf, np.inf))
         self.grid = self._grid(free, others or {})
         self.kink = getattr(known, "kink", None)
-        self._form = self.true.trace_ours(np.float64)
-        self._programs = [problem.trace_ours(line.kind) for problem in problems]
+        self._form = self.true.trace_ours()
+        self._programs = [problem.trace_ours() for problem in problems]
         # which results depend on the argument: NaN in is NaN out for these alone
         self.depends = depends(self._form.jaxpr, self.swept) * len(functions)
 
@@ -341,11 +346,16 @@ class Question:
     @property
     def compiled_form(self) -> Callable:
         """The form's results and terms of float64 arguments; the same for every dtype."""
-        kept = self.true.kept
-        if "form" not in kept:
+        found = self.found_before
+        if "form" not in found:
             run = with_terms(self._form)
-            kept["form"] = jit_quickly(lambda xs: jnp.stack(self._run(run, xs)))
-        return kept["form"]
+            found["form"] = jit_quickly(lambda xs: jnp.stack(self._run(run, xs)))
+        return found["form"]
+
+    @property
+    def found_before(self) -> dict[str, Any]:
+        """What was found out about the truth, also for other dtypes and functions."""
+        return _FOUND.setdefault(self.true, {})
 
     @functools.cached_property
     def looked_at(self) -> Callable:
@@ -383,11 +393,11 @@ class Question:
         for some in self._batches(places):
             x = self.line.numbers(np.resize(some, _SIZE))
             got.append(np.asarray(self.compiled_got(x, self.others(g)))[:, : len(some)])
-        zeros, kept = [self.line.place(0.0), self.line.place(-0.0)], self.true.kept
+        zeros, found = [self.line.place(0.0), self.line.place(-0.0)], self.found_before
         key = f"at zero {self.swept} {self.grid[g]} {len(self._programs)}"
-        if key not in kept:
-            kept[key] = self._form_at(np.asarray(zeros, np.uint64), g)[0]
-        return [np.concatenate(got, axis=1), *self._form_at(places, g), kept[key]]
+        if key not in found:
+            found[key] = self._form_at(np.asarray(zeros, np.uint64), g)[0]
+        return [np.concatenate(got, axis=1), *self._form_at(places, g), found[key]]
 
     def worst(self, places: np.ndarray, g: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Some of the places; errors in terms, and findings there. The largest are among them.
@@ -456,14 +466,14 @@ class Question:
 
     def balls(self, xs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The definition in exact arithmetic: as two float64s each, and where it is known."""
-        n, times = len(xs[0]), len(self._programs)
+        n, times, truth = len(xs[0]), len(self._programs), self.true.traced_truth
         parts = len(self.names) // times
         high, low = np.full((parts, n), np.nan), np.zeros((parts, n))
         stacks = [x.reshape(n, *self.shape) for x in xs]
         for at in range(0, n, 256):
             some = [x[at : at + 256] for x in [*stacks, np.ones(n)]]
             try:
-                rows = _exact.run_many(self.true.traced.truth, some)
+                rows = [] if truth is None else _exact.run_many(truth, some)
             except Unsupported:
                 rows = []
             for i, row in enumerate(rows):
@@ -476,10 +486,10 @@ class Question:
     def form_checked(self, more: Sequence[tuple[np.ndarray, int]] = ()) -> tuple:
         """The float64 form's error: in ULPs, in those of its largest term; at how many points."""
         points = list(more)
-        # kept in what rules share, as the truth of a rule is that of its peer
+        # by the truth, which a rule and its peer share
         key = f"truth {self.line.kind} {self.grid} {self.domain} {self.seed} {len(self.names)}"
-        if not points and key in self.true.kept:
-            self.crosses, checked = self.true.kept[key]
+        if not points and key in self.found_before:
+            self.crosses, checked = self.found_before[key]
             return checked
         worst, known_points = np.zeros(2), 0
         truths = [
@@ -506,7 +516,7 @@ class Question:
             worst[:] = np.inf
         checked = *worst.tolist(), known_points
         if not more:
-            self.true.kept[key] = self.crosses, checked
+            self.found_before[key] = self.crosses, checked
         return checked
 
     def probes(self) -> list[tuple[np.ndarray, int]]:
@@ -542,12 +552,9 @@ def _described(function: Any) -> tuple[Subject, list[str], list[str]]:
     try:
         subject = subject_of(function)
     except TypeError:
-        if not callable(function):
-            raise TypeError(
-                f"accuracy: expected a rule or a function of numbers, got {brief(function)}"
-            ) from None
-        name = getattr(function, "__name__", type(function).__name__)
-        subject = Subject(name, function, functools.partial(_pull_back, function), function)
+        raise TypeError(
+            f"accuracy: expected a rule or a function of numbers, got {brief(function)}"
+        ) from None
     source = function.fwd if isinstance(function, Rule) else function
     parameters = inspect.signature(source[0] if isinstance(source, tuple) else source).parameters
     names = [

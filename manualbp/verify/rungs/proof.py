@@ -13,19 +13,21 @@ rounded from.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from manualbp.verify.ask.domains import STYLES, Spec
-from manualbp.verify.ask.problem import ContractBroken, Problem
+from manualbp.verify.ask.domains import STYLES, Spec, in_dtype
+from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.subject import ContractBroken
 from manualbp.verify.evidence import Proof
 from manualbp.verify.numbers.formulas import Notes, Restart, Symbolic, TooLarge
-from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating
+from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate
 from manualbp.verify.rungs import exact as _exact
 
 # Entries of arguments and cotangents, paths followed, and points tried to refute, at most
@@ -54,7 +56,8 @@ def prove(problem: Problem, seconds: float = 2.0) -> Proof:
     """Show that the subject's value and backward pass are the definition's, as formulas.
 
     Args:
-      problem: the subject, its definition and its arguments; long axes are cut.
+      problem: the subject, its definition and its arguments; long axes are cut, and numbers are
+        float64, in which decimals are told from what they were rounded to.
       seconds: of the processor, after which it gives up; tracing JAX programs is not interrupted.
 
     Returns:
@@ -69,15 +72,20 @@ def prove(problem: Problem, seconds: float = 2.0) -> Proof:
         proof = Proof("NOT PROVED", remaining="shape too large")
         deadline = start + seconds
         try:
+            problem = _in_float64(problem)
             for small in _smaller(problem):
                 now = time.thread_time()
                 if now > deadline:
                     break
                 try:
-                    _ = small.traced
+                    truth = small.traced.truth
                 except Exception:  # whatever the user's code raises on other shapes
                     if small is problem:
                         raise
+                    continue
+                if truth is None:
+                    why = small.why_no_autodiff
+                    proof = replace(proof, remaining=f"JAX cannot differentiate it ({why})")
                     continue
                 prover = _Prover(small, now + (deadline - now) * 3 / 4)  # some is left to others
                 proof = prover.prove()
@@ -86,6 +94,16 @@ def prove(problem: Problem, seconds: float = 2.0) -> Proof:
         except Exception as error:  # or on its own
             proof = replace(proof, remaining=f"{type(error).__name__}: {error}")
     return replace(proof, seconds=time.thread_time() - start)
+
+
+def _in_float64(problem: Problem) -> Problem:
+    """The problem in float64, where it can be asked there."""
+    wide = problem.with_specs(in_dtype(problem.specs, "float64"))
+    try:
+        _ = wide.traced
+    except Exception:  # a rule of other dtypes alone
+        return problem
+    return wide
 
 
 def _smaller(problem: Problem) -> Iterator[Problem]:
@@ -108,21 +126,40 @@ def _smaller(problem: Problem) -> Iterator[Problem]:
         if specs != problem.specs:
             other = problem.with_specs(specs)
             try:
-                if 0 in {x.size for x in jax.tree.leaves(other.values_shape())}:
+                if 0 in {x.size for x in jax.tree.leaves(other.value_shape)}:
                     continue
             except Exception:  # whatever the user's code raises on other shapes
                 continue
-        if sum(x.size for x in itertools.chain(*other.example())) <= _MOST_ENTRIES:
+        if sum(math.prod(p.shape) for p in (*other.parts, *other.value_parts)) <= _MOST_ENTRIES:
             yield other
 
 
 def _named(problem: Problem) -> list[tuple[str, Spec]]:
-    """Names of arguments and cotangents, and what they are."""
-    outputs = [x for x in jax.tree.leaves(problem.values_shape()) if is_floating(x.dtype)]
-    named = [(problem.paths[i].replace("argument ", "x"), problem.specs[i]) for i in problem.free]
-    for k, x in enumerate(outputs):
-        named.append(("dy" if len(outputs) == 1 else f"dy{k}", Spec(x.shape)))
+    """Names of the parts of arguments and cotangents, and what they are."""
+    named = []
+    for k, part in enumerate(problem.parts):
+        name = problem.paths[part.place].replace("argument ", "x")
+        named.append((f"{name}.{part.half}" if part.half else name, problem.spec(k)))
+    taken = {name.partition("[")[0].partition(".")[0] for name, _ in named}
+    dy = "dy" if "dy" not in taken else "cotangent"
+    for k, part in enumerate(problem.value_parts):
+        one = len(problem.value_parts) == 1
+        named.append((dy if one else f"{dy}{k}", Spec(part.shape, dtype="float64")))
     return named
+
+
+def _ways(spec: Spec) -> tuple[int, Callable[[], Iterator[Sequence[int]]]]:
+    """How many arrays of integers there are, and a function that gives their entries."""
+    size = math.prod(spec.shape)
+    if spec.domain == "permutation":
+        n, rows = spec.shape[-1], math.prod(spec.shape[:-1])
+        each = lambda: itertools.product(itertools.permutations(range(n)), repeat=rows)  # noqa: E731
+        chained = lambda: map(tuple, map(itertools.chain.from_iterable, each()))  # noqa: E731
+        return math.factorial(n) ** rows, chained
+    values = [0, 1] if spec.kind == "bool" else [*range(*spec.range), *spec.values]
+    if spec.distinct:
+        return math.perm(len(values), size), lambda: itertools.permutations(values, size)
+    return len(values) ** size, lambda: itertools.product(values, repeat=size)
 
 
 class _Prover:
@@ -176,13 +213,17 @@ class _Prover:
 
     def _integers(self) -> Iterator[list[np.ndarray]]:
         """Every combination of labels."""
-        specs = [self.problem.specs[i] for i in self.problem.free]
-        found = [s for s in specs if s.domain == "integers"]
-        entries = [range(max(s.below, 1)) for s in found for _ in range(math.prod(s.shape))]
-        self.combinations = math.prod(map(len, entries))
-        for chosen in itertools.product(*entries):
-            rest = iter(chosen)
-            yield [np.fromiter(rest, s.kind, math.prod(s.shape)).reshape(s.shape) for s in found]
+        specs = [self.problem.specs[place] for place in self.problem.free]
+        found = [s for s in specs if s.integral]
+        ways = [_ways(s) for s in found]
+        self.combinations = math.prod(n for n, _ in ways)
+        if self.combinations > _MOST_PATHS:
+            raise TooLarge("too many branches")
+        for chosen in itertools.product(*(entries() for _, entries in ways)):
+            yield [
+                np.array(entries, np.int64).reshape(s.shape).astype(jnp.dtype(s.kind))
+                for entries, s in zip(chosen, found, strict=True)
+            ]
 
     def _follow_all(self, arithmetic: Symbolic, formulas: list, integers: list) -> None:
         """Both programs along every path."""
@@ -214,7 +255,7 @@ class _Prover:
             [
                 name + (f"[{','.join(map(str, index))}]" if index else "")
                 for name, spec in named
-                if spec.domain != "integers"
+                if not spec.integral
                 for index in np.ndindex(spec.shape)
             ],
             self.notes,
@@ -223,16 +264,17 @@ class _Prover:
         symbols = iter(arithmetic.symbols)
         arguments: list[Any] = []
         for _, spec in named:
-            if spec.domain == "integers":
+            if spec.integral:
                 arguments.append(None)
                 continue
             array = np.empty(math.prod(spec.shape), object)
             array[:] = own = list(itertools.islice(symbols, array.size))
             arguments.append(array.reshape(spec.shape))
-            if spec.domain != "real":  # positive, or at least not negative
-                for x in own:
+            low, high = spec.bounds
+            for x in own:
+                if low is not None and low >= 0:  # positive, or at least not negative
                     arithmetic.assume_positive(x)
-                    if spec.domain in ("unit", "simplex", "labels"):
+                    if high is not None and high <= 1:
                         arithmetic.assume_positive(arithmetic.sub(arithmetic.one, x))
         return arithmetic, arguments
 
@@ -265,11 +307,11 @@ class _Prover:
         for style in itertools.islice(itertools.cycle(STYLES), _POINTS):
             if time.thread_time() > self.deadline:
                 break
-            dy = problem.cotangents(problem.values_shape(), rng, "round")
+            dy = problem.cotangents(rng, "round")
             point = self._moved_near([*problem.draw(rng, style), *dy])
             try:
-                entries = _exact.compare(problem, point).entries()
-                wrong = any(finding.verdict == "wrong" for _, _, finding in entries)
+                findings = _exact.compare(problem, point).findings
+                wrong = any(finding.relation == "other" for finding in findings)
             except (Straddles, Unsupported, ValueError):
                 continue
             if wrong:
