@@ -15,6 +15,7 @@ from flint import acb, arb
 from manualbp.verify.numbers.arithmetic import (
     Straddles,
     Unsupported,
+    as_array,
     has_numbers,
     is_number,
     lift,
@@ -52,6 +53,7 @@ class _Watched(Arb):
             raise
         except Exception as error:
             raise _Broken(name) from error
+        results = [as_array(x) for x in results]
         if id(eqn) not in self.seen and name not in _OTHERWISE and not eqn.effects:
             self.seen[id(eqn)] = eqn, xs, results
         return results
