@@ -10,7 +10,6 @@ Run: python experiments/mutants.py --limit 100
 import argparse
 import ast
 import collections
-import copy
 import os
 import random
 import shutil
@@ -46,14 +45,14 @@ EQUIVALENT: dict[tuple[str, str], str] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one file."""
+    """One change of one file: the number-th of those that there are."""
 
     file: str
+    number: int
     line: int
     kind: str
     before: str
     after: str
-    source: str
 
 
 FLIPPED: dict[type, type] = {
@@ -112,38 +111,42 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield "branch", node.orelse
     if isinstance(node, ast.If):
         yield "branch", ast.If(ast.Constant(False), node.body, node.orelse)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if node.func.attr in ("sub", "div", "power") and len(node.args) == 2:
-            yield "operands", ast.Call(node.func, node.args[::-1], [])
+    if isinstance(node, ast.Call) and len(node.args) == 2 and _in_order(node.func):
+        yield "operands", ast.Call(node.func, node.args[::-1], [])
 
 
-def mutants(file: str, root: Path = ROOT) -> list[Mutant]:
+def _in_order(function: ast.expr) -> bool:
+    """Whether it is a method of an arithmetic whose operands are no equals."""
+    return isinstance(function, ast.Attribute) and function.attr in ("sub", "div", "power")
+
+
+def mutants(file: str) -> list[Mutant]:
     """Every mutant of a file; what is said of types and in messages is left alone."""
-    text = (root / file).read_text()
-    tree = ast.parse(text)
+    text = (ROOT / file).read_text()
     lines = text.splitlines()
     found = []
-    for parent, name, index, node in _places(tree):
-        for kind, other in changes(node):
-            changed = copy.deepcopy(other)
-            before = getattr(parent, name)
-            place(parent, name, index, changed)
-            line = getattr(node, "lineno", 0)
-            source = ast.unparse(ast.fix_missing_locations(tree))
-            after = ast.unparse(changed).splitlines()[0]
-            found.append(Mutant(file, line, kind, lines[line - 1].strip(), after, source))
-            if index is None:
-                setattr(parent, name, before)
-            else:
-                getattr(parent, name)[index] = node
+    for _, _, _, node, kind, other in _all_changes(ast.parse(text)):
+        line = getattr(node, "lineno", 1)
+        after = ast.unparse(ast.fix_missing_locations(other)).splitlines()[0]
+        found.append(Mutant(file, len(found), line, kind, lines[line - 1].strip(), after))
     return found
 
 
-def place(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
+def source(mutant: Mutant) -> str:
+    """The file with the one change in it."""
+    tree = ast.parse((ROOT / mutant.file).read_text())
+    parent, name, index, _, _, other = list(_all_changes(tree))[mutant.number]
     if index is None:
-        setattr(parent, name, node)
+        setattr(parent, name, other)
     else:
-        getattr(parent, name)[index] = node
+        getattr(parent, name)[index] = other
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _all_changes(tree: ast.AST) -> Iterator[tuple]:
+    for parent, name, index, node in _places(tree):
+        for kind, other in changes(node):
+            yield parent, name, index, node, kind, other
 
 
 LEFT_ALONE = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
@@ -171,7 +174,7 @@ def refused(mutant: Mutant, tests: list[str], copied: Path) -> bool:
     """Whether a test fails, on a copy of the package with the mutant in it."""
     file = copied / mutant.file
     original = file.read_text()
-    file.write_text(mutant.source)
+    file.write_text(source(mutant))
     try:
         return not passes(tests, copied)
     finally:
