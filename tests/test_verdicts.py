@@ -173,7 +173,11 @@ DTYPES = {
     "float32 accumulator": (accumulated, (f32([0.5, 1.0, -2.0]),), "PASS"),
     "float32 loss of bfloat16": (wide_loss, (bf16([1.5, -2.0]),), "PASS"),
     "bfloat16 alone": (custom(half_only, lambda r, dy: (2 * r[0] * dy,)), (bf16([1.5]),), "PASS"),
-    "wrong, bfloat16 alone": (custom(half_only, lambda r, dy: (r[0] * dy,)), (bf16([1.5]),), "FAIL"),
+    "wrong, bfloat16 alone": (
+        custom(half_only, lambda r, dy: (r[0] * dy,)),
+        (bf16([1.5]),),
+        "FAIL",
+    ),
     "cotangent left wide": (left_wide, (bf16([1.0, 2.0]),), "FAIL"),
     "cotangent left wide, float32": (left_wide, (f32([1.0, 2.0]),), "PASS"),
 }

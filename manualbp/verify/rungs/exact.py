@@ -325,7 +325,7 @@ class Comparison:
         return self._compared(entry, got, expected, "autodiff")
 
     def _compared(self, entry: Entry, got: arb, expected: arb, truth: Any) -> Finding:
-        """Two numbers: one function, similar, right up to rounded constants or guards, or others."""
+        """Two numbers: of one function, up to rounded constants or guards, similar, or others."""
         digits = agreement(got, expected)
         if np.isnan(digits):
             why = "the truth is below all precision"
