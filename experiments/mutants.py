@@ -31,6 +31,7 @@ SECONDS = 600
 
 # Mutants that change no result: (a part of the line as it stands, the kind), and why
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("strict=True", "constant"): "a check of lengths that are equal",
     ("lru_cache", "constant"): "how many results are kept",
     ("functools.cache", "constant"): "how many results are kept",
     ("_MOST_STEPS = 10_000", "constant"): "an effort, not a result",

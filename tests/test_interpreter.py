@@ -26,6 +26,8 @@ PROGRAMS = {
     "gamma": (lambda x: lax.lgamma(x) + lax.digamma(x), POSITIVE),
     "bessel": (lambda x: lax.bessel_i0e(x) + lax.bessel_i1e(x), X),
     "incomplete gamma": (lambda x: lax.igamma(x, 2 * x) + lax.igammac(2 * x, x), POSITIVE),
+    "incomplete beta": (lambda x: lax.betainc(x, 2 * x, 0.3 + 0 * x), POSITIVE),
+    "polygamma": (lambda x: lax.polygamma(1 + 0 * x, x) + lax.polygamma(0 * x, x), POSITIVE),
     "remainder": (lambda x: lax.rem(x, 0 * x + 0.3) + lax.rem(-x, 0 * x + 0.7), X),
     "zeta": (lambda x: lax.zeta(x + 1, x), POSITIVE),
     "powers": (lambda x: x**3 + x**-2 + x**2.5, POSITIVE),
@@ -147,6 +149,24 @@ def test_ties_open_give_every_choice():
     assert ball.contains(0)
     assert ball.contains(1)
     assert not ball.contains(2)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        lambda x: (x > 0).any(),
+        lambda x: (x >= 0).all(),
+        lambda x: (x > 0)[::-1][:1].reshape(()),
+        lambda x: lax.dynamic_slice(x > 0, (1,), (1,))[0],
+        lambda x: ~(x > 0)[1] | (x[0] > 5),
+    ],
+)
+def test_an_open_comparison_stays_open(which):
+    (got,) = balls(lambda x: jnp.where(which(x), 3.0, 1.0), np.zeros(2), ties_open=True)
+    assert got.item().contains(1)
+    assert got.item().contains(3)
+    with pytest.raises(Straddles):  # no integer
+        balls(lambda x: which(x).astype(int) + 1, np.zeros(2), ties_open=True)
 
 
 def test_an_unknown_primitive_is_named():
