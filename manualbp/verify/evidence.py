@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
     of: Literal["value", "gradient"]
     leaf: int  # among the parts of the value, or of the differentiated arguments
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # which a tuple has as a method
 
 
 @dataclass(frozen=True)

@@ -363,6 +363,11 @@ class Problem:
         return Traced(self.trace_ours(), self.traced_truth, self.trace(self.loss))
 
     @functools.cached_property
+    def derivative_is_given(self) -> bool:
+        """Whether the definition states derivatives of its own, which its value does not know."""
+        return self.intended is not None or "custom_vjp_call" in str(self.traced.loss.jaxpr)
+
+    @functools.cached_property
     def traced_value(self) -> Any:
         """The definition's value alone, as a jaxpr of leaves and cotangents."""
         return self.trace(lambda leaves, dy: value_parts(self.definition(*self.arguments(leaves))))

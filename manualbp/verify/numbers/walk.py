@@ -162,7 +162,8 @@ def _scan(eqn, xs, ar):
     steps = range(length - 1, -1, -1) if p["reverse"] else range(length)
     rows: list[list[Any]] = [[] for _ in eqn.outvars[m:]]
     for i in steps:
-        out = evaluate(p["jaxpr"], [*consts, *carry, *(x[i] for x in map(as_array, stacked))], ar)
+        here = [as_array(x[i]) for x in map(as_array, stacked)]
+        out = evaluate(p["jaxpr"], [*consts, *carry, *here], ar)
         carry = [as_array(x) for x in out[:m]]
         for row, y in zip(rows, out[m:], strict=True):
             row.append(as_array(y))

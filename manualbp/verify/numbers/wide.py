@@ -152,10 +152,9 @@ def _equation(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
         return list(out) if eqn.primitive.multiple_results else [out]
     if name in ("reduce_precision", "optimization_barrier"):
         return list(xs)
-    watch = how.watch
-    if watch is not None and name in _DECISIONS:
-        if all(is_floating(v.aval.dtype) for v in eqn.invars):
-            watch.note(name, where(eqn), _DECISIONS[name](*xs))
+    floating = all(is_floating(v.aval.dtype) for v in eqn.invars)
+    if how.watch is not None and name in _DECISIONS and floating:
+        how.watch.note(name, where(eqn), _DECISIONS[name](*xs))
     if name in _OWN_DTYPE or not _floats(eqn):
         return _native(eqn, xs)
     params = {k: _wide_parameter(k, v) for k, v in eqn.params.items()}

@@ -142,6 +142,8 @@ def _cotangent_form(what: str, arg: Any, cotangent: Any) -> Iterator[ContractBro
     ):
         if c is None or a is None or not hasattr(a, "dtype"):
             continue
+        if getattr(a, "weak_type", False) and jnp.issubdtype(jnp.result_type(c), jnp.floating):
+            continue  # a Python number has the dtype of what it meets
         shape, dtype = jnp.shape(a), jnp.result_type(a)
         if jnp.shape(c) != shape:
             yield ContractBroken(

@@ -35,6 +35,8 @@ TOGETHER = "possible alone, not together with the other entries"
 _ONE_BY_ONE = 48
 # So often the movement of both programs under moved constants explains a difference
 _JITTERS = 8
+# And a far smaller movement, to see that no branch changes
+_NEARER = 2.0**-20
 # Ways to decide ties are tried one by one, two to the power of this many at most
 _MOST_TIES = 6
 
@@ -229,15 +231,15 @@ class _Watching(Arb):
 class _Jittered(Arb):
     """Balls, with each constant that looks rounded moved within its rounding."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, scale: float):
         super().__init__(rounded_constants=True)
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.scale = np.random.default_rng(seed), scale
 
     def constant(self, x: float, dtype: Any) -> Any:
         widened = super().constant(x, dtype)
         if not isinstance(widened, arb) or widened.is_exact():
             return widened
-        return widened.mid() + arb(self.rng.uniform(-1, 1)) * widened.rad()
+        return widened.mid() + arb(self.scale * self.rng.uniform(-1, 1)) * widened.rad()
 
 
 # One point
@@ -312,7 +314,8 @@ class Comparison:
         entries = list(_all_entries("gradient", self.our_pull))
         for entry in entries:
             yield self.entry(entry)
-        if self._at_a_tie and not self._derivative_is_given:
+        up_to_guards = any(self._decided[e].relation == "guard" for e in entries)
+        if self._at_a_tie and not (self.problem.derivative_is_given or up_to_guards):
             yield from self._along(entries)
 
     # The value
@@ -356,7 +359,7 @@ class Comparison:
         finding = None
         if not is_nan(expected):
             finding = self._compared(entry, got, expected, "autodiff")
-            given = self._derivative_is_given or (
+            given = self.problem.derivative_is_given or (
                 finding.relation == "guard" and not self._at_a_tie
             )
             if finding.relation in ("same", "undecided") or given:
@@ -451,11 +454,6 @@ class Comparison:
     def _at_a_tie(self) -> bool:
         return any(self._watched)
 
-    @functools.cached_property
-    def _derivative_is_given(self) -> bool:
-        """Whether the definition states derivatives of its own, which its value does not know."""
-        return "custom_vjp_call" in str(self.problem.traced.loss.jaxpr)
-
     def _along(self, entries: list[Entry]) -> Iterator[Finding]:
         """The whole gradient along random lines: its product with a direction is the slope there.
 
@@ -471,20 +469,25 @@ class Comparison:
             with precision(1024):
                 got = sum(
                     (
-                        arb(float(v)) * x
-                        for leaf, k in enumerate(self.problem.differentiated)
-                        for v, x in zip(
-                            direction[k].ravel(), self.our_pull[leaf].ravel(), strict=True
-                        )
+                        arb(float(direction[self.problem.differentiated[e.leaf]][e.index]))
+                        * self._meant(e)
+                        for e in entries
                     ),
                     arb(0),
                 )
             smooth = agreement(back, ahead) >= SAME
             low, high = (back, ahead) if back <= ahead else (ahead, back)
-            if (agreement(got, back) >= SIMILAR) if smooth else _between(got, low, high):
+            near = agreement(got, back) >= SIMILAR or self._vanish(got, back)
+            if near if smooth else _between(got, low, high):
                 continue
             yield from self._wrong_together(entries, got, (low, high), smooth)
             return
+
+    def _meant(self, entry: Entry) -> arb:
+        """The rule's entry; autodiff's where both are one function up to rounded constants."""
+        finding = self.entry(entry)
+        same = finding.relation == "same" and finding.truth == "autodiff"
+        return self.pull[entry.leaf][entry.index] if same else self.got(entry)
 
     def _wrong_together(
         self, entries: list[Entry], got: arb, slopes: tuple[arb, arb], smooth: bool
@@ -498,11 +501,11 @@ class Comparison:
                 continue
             if not (left.is_finite() and right.is_finite()):
                 continue
-            own = self.got(entry)
+            own = self._meant(entry)
             low, high = (left, right) if left <= right else (right, left)
             name: Any = "difference quotients"
             if agreement(left, right) >= SAME:
-                if agreement(own, left) < SIMILAR and not self._only_constants(entry):
+                if agreement(own, left) < SIMILAR and not self._vanish(own, left):
                     yield Finding(entry, "other", own, left, name, at=self.at)
                     return
             elif not _between(own, low, high) and own.is_finite() and not self._conventional(entry):
@@ -611,20 +614,29 @@ class Comparison:
             return _overlap(*self._pair(self._rounded, entry))
         # a threshold is a rounded constant, or too near to one: constants are moved, not widened
         x, y = self.got(entry), self.results(entry)[entry.index]
-        rows = [self._pair(both, entry) for both in self._jittered]
-        if len(rows) < 2 or not all(v.is_finite() for row in (*rows, (x, y)) for v in row):
+        if not (x.is_finite() and y.is_finite()):
             return False
-        with precision(PRECISIONS[0]):
-            moves = [max(abs(a - b) for a, b in zip(way, way[1:], strict=False)) for way in
-                     (list(column) for column in zip(*rows, strict=True))]  # fmt: skip
-            return bool(abs(x - y) <= _JITTERS * sum(moves, arb(0)))
+        far, near = (self._moved(entry, scale) for scale in (1.0, _NEARER))
+        # what moves as far for a far smaller move of constants takes another branch
+        return far is not None and near is not None and bool(
+            abs(x - y) <= _JITTERS * far and near <= far * (32 * _NEARER)
+        )  # fmt: skip
 
-    @functools.cached_property
-    def _jittered(self) -> list[tuple[list, list]]:
-        """Both programs with constants moved within their roundings, some times."""
+    def _moved(self, entry: Entry, scale: float) -> arb | None:
+        """How far the two programs move there, together, when constants do."""
+        rows = [self._pair(both, entry) for both in self._jittered(scale)]
+        if len(rows) < 2 or not all(v.is_finite() for row in rows for v in row):
+            return None
+        with precision(PRECISIONS[0]):
+            moves = (abs(a - b) for a, b in zip(*rows, strict=True))
+            return sum((m.upper() for m in moves), arb(0))
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  # a comparison lives as long as its run
+    def _jittered(self, scale: float) -> list[tuple[list, list]]:
+        """Both programs, twice, with constants moved within so much of their roundings."""
         found = []
-        for seed in range(4):
-            make = functools.partial(_Jittered, seed)
+        for seed in range(2):
+            make = functools.partial(_Jittered, seed, scale)
             try:
                 ours, truth = (run(p, self.point, make=make) for p in self._programs)
             except (Straddles, Unsupported):
@@ -712,8 +724,8 @@ def guards_of(closed: Any) -> Iterator[float]:
     """Constants of a program that are small, or next to 1."""
     for eqn in closed.jaxpr.eqns:
         for v in eqn.invars:
-            if isinstance(v, core.Literal) and is_floating(v.aval.dtype) and np.ndim(v.val) == 0:
-                c = float(v.val)
+            if isinstance(v, core.Literal) and np.ndim(v.val) == 0:
+                c = float(v.val) if is_floating(np.asarray(v.val).dtype) else 0.0
                 if 0 < abs(c) <= 1e-6 or 0 < abs(c - 1) <= 1e-6:
                     yield c
         for value in eqn.params.values():

@@ -99,7 +99,7 @@ def suspicious(
 
 def compared(
     comparison: Comparison,
-    rule: tuple[list, list],
+    rule: tuple[list, list | None],
     autodiff: tuple[list, list | None],
     scales: Sequence[np.ndarray],
     value_scales: Sequence[np.ndarray],
@@ -128,7 +128,8 @@ def compared(
     for leaf, exact in enumerate(comparison.pull):
         truth = floats(exact)
         other = autodiff[1][leaf] if autodiff[1] is not None else np.full_like(truth, np.nan)
-        results.append(("gradient", leaf, truth, rule[1][leaf], other, scales[leaf]))
+        pulled = rule[1] or []
+        results.append(("gradient", leaf, truth, pulled[leaf], other, scales[leaf]))
     plain = _plain(problem, comparison.point)
     for of, leaf, truth, got, other, scale in results:
         with np.errstate(all="ignore"):
@@ -145,7 +146,10 @@ def compared(
             if not held[index]:
                 continue
             entry = Entry(of, leaf, index)
-            if comparison.entry(entry).relation not in ("same", "similar", "guard"):
+            finding = comparison.entry(entry)
+            if finding.relation not in ("same", "similar", "guard"):
+                continue
+            if finding.truth == "difference quotients":  # autodiff is no truth here
                 continue
             explained = 0.0
             grossly = bool(off[index])
