@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flint import arb
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from manualbp.verify.numbers.balls import Arb, precision
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, lift
@@ -25,6 +26,8 @@ PROGRAMS = {
     "gamma": (lambda x: lax.lgamma(x) + lax.digamma(x), POSITIVE),
     "bessel": (lambda x: lax.bessel_i0e(x) + lax.bessel_i1e(x), X),
     "incomplete gamma": (lambda x: lax.igamma(x, 2 * x) + lax.igammac(2 * x, x), POSITIVE),
+    "incomplete beta": (lambda x: lax.betainc(x, 2 * x, 0.3 + 0 * x), POSITIVE),
+    "polygamma": (lambda x: lax.polygamma(1 + 0 * x, x) + lax.polygamma(0 * x, x), POSITIVE),
     "remainder": (lambda x: lax.rem(x, 0 * x + 0.3) + lax.rem(-x, 0 * x + 0.7), X),
     "zeta": (lambda x: lax.zeta(x + 1, x), POSITIVE),
     "powers": (lambda x: x**3 + x**-2 + x**2.5, POSITIVE),
@@ -53,6 +56,40 @@ PROGRAMS = {
     "integers": (lambda x: x * (jnp.arange(3) % 2 == 0).astype(x.dtype), X),
     "logsumexp": (lambda x: jax.nn.logsumexp(x, axis=1), X),
     "grad": (jax.grad(lambda x: jnp.sum(jax.nn.softmax(x) * jnp.tanh(x))), X),
+    "gather beyond": (lambda x: x.at[5].get(mode="fill", fill_value=7.0) + x[0], X),
+    "reshape with dimensions": (lambda x: lax.reshape(x, (6,), (1, 0)), X),
+    "round": (lambda x: lax.round(x * 2) + 3 * lax.round(
+        x * 2, lax.RoundingMethod.TO_NEAREST_EVEN), X),
+    "cumlogsumexp": (lambda x: lax.cumlogsumexp(x, 1) + lax.cumlogsumexp(x, 0, reverse=True), X),
+    "top_k": (lambda x: jnp.concatenate([y.astype(x.dtype) for y in lax.top_k(x, 2)]), X),
+    "sort of several": (lambda x: lax.sort((jnp.round(x), -x), num_keys=2)[1], X),
+    "scatter min, max, mul": (lambda x: x.at[0, 1].min(-9.0).at[1].max(0.5).at[:, 0].mul(
+        jnp.array([2.0, 3.0])), X),
+    "pool": (lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2), (1, 1), "SAME")
+             + lax.reduce_window(x, 0.0, lax.add, (2, 2), (1, 1), ((0, 1), (1, 0))), X),
+    "grad of a pool": (jax.grad(lambda x: jnp.sum(jnp.tanh(
+        lax.reduce_window(x, -jnp.inf, lax.max, (2, 2), (1, 1), "VALID")))), X),
+    "convolution": (lambda x: lax.conv_general_dilated(
+        jnp.stack([x, x * x])[None], jnp.arange(8.0).reshape(1, 2, 2, 2), (1, 2),
+        ((1, 0), (0, 1)), rhs_dilation=(1, 2)), X),
+    "grouped convolution": (lambda x: lax.conv_general_dilated(
+        jnp.stack([x, x * x])[None], jnp.arange(16.0).reshape(4, 1, 2, 2), (1, 1), "SAME",
+        feature_group_count=2), X),
+    "reduce": (lambda x: lax.reduce(x, 1.0, lambda a, b: a * b + 0 * a, (1,)), X),
+    "triangular solve": (lambda x: lax.linalg.triangular_solve(
+        x @ x.T + 3 * jnp.eye(2), x, left_side=True, lower=True), X),
+    "linear solve": (lambda x: lax.custom_linear_solve(
+        lambda v: x @ (x.T @ v) + v, x[:, 0],
+        lambda f, b: jnp.linalg.solve(x @ x.T + jnp.eye(2), b), symmetric=True), X),
+    "solve": (lambda x: jnp.linalg.solve(x.T @ x + jnp.eye(3), x.T), X),
+    "cholesky": (lambda x: jnp.linalg.cholesky(x @ x.T + jnp.eye(2)), X),
+    "qr": (lambda x: jnp.linalg.qr(x)[0] @ jnp.linalg.qr(x.T)[1], X),
+    "reversed scan": (lambda x: lax.scan(lambda c, r: (c * r, (c + r, 3)), x[0], x, reverse=True)
+                      [1][0], X),
+    "checkpointed": (jax.grad(jax.checkpoint(lambda x: jnp.sum(jnp.sin(x) ** 2))), X),
+    "name, barrier": (lambda x: checkpoint_name(lax.optimization_barrier(x), "x") * 2, X),
+    "reductions of booleans": (lambda x: jnp.where(
+        (x > 0).any(0) & ~(x > 2).all(0) | (x != x).any(), x, -x), X),
 }  # fmt: skip
 
 
@@ -114,9 +151,43 @@ def test_ties_open_give_every_choice():
     assert not ball.contains(2)
 
 
+@pytest.mark.parametrize(
+    "which",
+    [
+        lambda x: (x > 0).any(),
+        lambda x: (x >= 0).all(),
+        lambda x: (x > 0)[::-1][:1].reshape(()),
+        lambda x: lax.dynamic_slice(x > 0, (1,), (1,))[0],
+        lambda x: ~(x > 0)[1] | (x[0] > 5),
+    ],
+)
+def test_an_open_comparison_stays_open(which):
+    (got,) = balls(lambda x: jnp.where(which(x), 3.0, 1.0), np.zeros(2), ties_open=True)
+    assert got.item().contains(1)
+    assert got.item().contains(3)
+    with pytest.raises(Straddles):  # no integer
+        balls(lambda x: which(x).astype(int) + 1, np.zeros(2), ties_open=True)
+
+
 def test_an_unknown_primitive_is_named():
     with pytest.raises(Unsupported, match="eigh"):
         balls(jnp.linalg.eigh, np.eye(2))
+
+
+def test_nan_is_last_in_order_and_first_among_the_largest():
+    x = np.array([2.0, np.nan, -1.0, np.inf])
+    (got,) = balls(jnp.sort, x)
+    np.testing.assert_array_equal(floats(got), [-1, 2, np.inf, np.nan])
+    assert int(balls(jnp.argmax, x)[0]) == 1
+    assert int(balls(jnp.argmin, x)[0]) == 1
+
+
+def test_a_singular_system_is_not_decided():
+    def solved(x):
+        return lax.custom_linear_solve(lambda v: x * v.sum(), x, lambda f, b: b, symmetric=True)
+
+    with pytest.raises(Straddles, match="singular"):
+        balls(solved, np.ones(2))
 
 
 def test_precision_is_restored():

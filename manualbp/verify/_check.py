@@ -28,6 +28,7 @@ from manualbp.verify.evidence import (
     Report,
 )
 from manualbp.verify.numbers import wide
+from manualbp.verify.numbers.against_floats import disagreement
 from manualbp.verify.numbers.walk import Straddles, Unsupported
 from manualbp.verify.rungs import contract, differences, exact
 from manualbp.verify.rungs import floats as float_rung
@@ -348,7 +349,7 @@ def _by_exact(run: _Run, scene: "Scene", comparisons: dict) -> Report:
     problem, points = run.problem, scene.points
     findings: list[Finding] = []
     undecided: list[str] = []
-    by_point: dict[int, Any] = {}
+    by_point = scene.by_point
     for p, comparison in comparisons.items():
         if isinstance(comparison, Straddles):
             undecided.append(str(comparison))
@@ -427,16 +428,29 @@ class Scene:
         pulled = truth[1] if truth[1] is not None else ours[1]
         self.scales = float_rung.natural_scales(pulled, ordinary)
         self.value_scales = float_rung.natural_scales(truth[0], ordinary)
+        self.by_point: dict[int, exact.Comparison] = {}
 
     def small(self, finding: Finding) -> bool:
-        """Whether a difference is less than half the digits of the entry's natural scale."""
+        """Whether a difference is less than half the digits of the entry's natural scale.
+
+        Or one that rounding the inputs makes too, or among inputs of no ordinary size.
+        """
         if finding.entry.of == "value":
             scale = float(self.value_scales[finding.entry.leaf][finding.entry.index])
         else:
             scale = float(self.scales[finding.entry.leaf][finding.entry.index])
         got, expected = float(finding.got), float(finding.expected)
         size = max(abs(expected), scale)
-        return abs(got - expected) <= float_rung.half_digits(self.problem.dtype) * size
+        off = abs(got - expected)
+        if off <= float_rung.half_digits(self.problem.dtype) * size:
+            return True
+        comparison = self.by_point.get(finding.at)
+        if comparison is None:
+            return False
+        if not float_rung.ordinary(self.problem, comparison.point):
+            return True
+        moved = comparison.spread(finding.entry, self.problem.dtype)
+        return off <= float_rung.EXPLAINS * moved
 
     @functools.cached_property
     def float_suspects(self) -> np.ndarray:
@@ -538,15 +552,31 @@ def _nearby(comparison: exact.Comparison, finding: Finding) -> tuple[float, ...]
 
 def _doubt(problem: Problem, scene: Scene) -> str:
     """The primitive whose exact form is not what JAX computes in float64, or nothing."""
-    from manualbp.verify.numbers.against_floats import disagreement
-
-    for p in scene.points.of_styles("normal")[:1].tolist():
-        for program in (problem.traced.ours, problem.traced.truth):
-            if program is not None:
-                found = disagreement(program, scene.points.point(p))
-                if found is not None:
-                    return found
+    n = len(problem.value_parts)
+    for p in scene.points.of_styles("normal", "round").tolist():
+        comparison = scene.by_point.get(p)
+        if comparison is None:
+            continue
+        for program, balls, results in (
+            (problem.traced.ours, [*comparison.our_value, *comparison.our_pull], scene.ours),
+            (problem.traced.truth, [*comparison.value, *comparison.pull], scene.truth),
+        ):
+            for k, ball in enumerate(balls):
+                jax_gives = (results[0][k] if k < n else results[1][k - n])[p]
+                # a program that loses digits is asked about, too: equation by equation it is right
+                if not _near(exact.floats(ball), jax_gives):
+                    named = disagreement(program, scene.points.point(p))
+                    if named is not None:
+                        return named
+                    break
     return ""
+
+
+def _near(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two evaluations of one program agree, of the largest entry, where both are finite."""
+    both = np.isfinite(x) & np.isfinite(y)
+    size = np.abs(x).max(initial=0.0, where=both)
+    return bool(np.all(np.abs(x - y)[both] <= 1e-6 * size))
 
 
 def _by_differences(run: _Run, scene: Scene, why: str) -> Report:
@@ -662,7 +692,9 @@ def _example(
     ulps = abs(got - one) / spacing if np.isfinite(one) else None
     path = "value" if entry.of == "value" else problem.name_of(entry.leaf)
     place = None if entry.of == "value" else problem.path_of(entry.leaf)
-    plain = problem.subject.importing and not any(s.domain == "static" for s in problem.specs)
+    halves = any(p.half for p in (*problem.parts, *problem.value_parts))  # of complex numbers
+    static = any(s.domain == "static" for s in problem.specs)
+    plain = problem.subject.importing and not (static or halves)
     code = (
         reproduction(
             problem.subject.importing, args, tuple(dys), place, entry.index, problem.wide_mode
@@ -686,9 +718,11 @@ def _notes(run: _Run, findings: list[Finding], scene: Scene) -> None:
         run.note(f"an approximation: rule and definition agree to {digits:.1f} digits")
     guards = [f for f in findings if f.relation == "guard"]
     if guards:
-        worst = max(abs(float(f.got) - float(f.expected)) for f in guards)
+        plain = [f for f in guards if float_rung.ordinary(run.problem, scene.points.point(f.at))]
+        worst = max((abs(float(f.got) - float(f.expected)) for f in plain), default=0.0)
         run.note(
-            f"right up to a guard ({guards[0].why}): it makes a difference of {worst:.2g} at most"
+            f"right up to a guard ({guards[0].why}), which makes a difference of {worst:.2g} at "
+            "most where inputs are of ordinary size"
         )
     if scene.truth[1] is None:
         return

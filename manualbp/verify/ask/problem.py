@@ -565,7 +565,7 @@ def _zero(x: Any) -> Any:
 
 
 def _pulled(cotangent: Any, half: str) -> Any:
-    """A cotangent, or a half of one: x + iy is pulled back to u - iv, so that v is minus its half."""
+    """A cotangent, or a half of one: of x + iy it is u - iv, so that v is minus its half."""
     if not half:
         return jnp.asarray(cotangent)
     if not jnp.issubdtype(jnp.result_type(cotangent), jnp.complexfloating):

@@ -1,4 +1,4 @@
-"""The points at which a question is looked at: drawn in every style, given, central, at thresholds."""
+"""The points at which a question is looked at: drawn, given, central, and at thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

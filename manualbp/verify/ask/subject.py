@@ -1,4 +1,4 @@
-"""The subject: a function and the backward pass that somebody wrote for it, however it is wrapped."""
+"""The subject: a function and the backward pass that somebody wrote for it, in any wrapping."""
 
 import functools
 import sys

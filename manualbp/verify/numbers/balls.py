@@ -229,6 +229,8 @@ class Arb:
         return self._or_any(_power)(x, y) if self.ties_open else _power(x, y)
 
     def integer_power(self, x: Any, n: int) -> Any:
+        if isinstance(x, arb) and not x.is_finite():
+            return _power(x, arb(n))
         return x**n if n >= 0 else self.div(ONE, x**-n)
 
     def atan2(self, y: arb, x: arb) -> arb:

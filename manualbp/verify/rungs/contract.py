@@ -23,7 +23,7 @@ ROUNDED = 1e-5
 
 
 def check_form(problem: Problem) -> int:
-    """Raise ContractBroken where trees, shapes or dtypes are wrong; return how many were looked at."""
+    """Raise ContractBroken where trees, shapes or dtypes are wrong; return how many were right."""
     return _first(form(problem))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flint import arb
 from jax.extend import core
@@ -32,6 +33,8 @@ NUDGES = 8
 TOGETHER = "possible alone, not together with the other entries"
 # Entries that are decided one by one, where each takes runs of its own
 _ONE_BY_ONE = 48
+# So often the movement of both programs under moved constants explains a difference
+_JITTERS = 8
 # Ways to decide ties are tried one by one, two to the power of this many at most
 _MOST_TIES = 6
 
@@ -40,7 +43,11 @@ _MOST_TIES = 6
 
 
 def run(
-    jaxpr: Any, point: Sequence[Any], precisions: Sequence[int] = PRECISIONS, **options: Any
+    jaxpr: Any,
+    point: Sequence[Any],
+    precisions: Sequence[int] = PRECISIONS,
+    make: Callable[..., Arb] = Arb,
+    **options: Any,
 ) -> list:
     """The program at a point, at the first precision that leaves every result accurate.
 
@@ -50,7 +57,8 @@ def run(
       jaxpr: the program, traced in any dtypes.
       point: its arguments.
       precisions: bits, tried in order.
-      options: of the arithmetic, `Arb`.
+      make: the arithmetic.
+      options: of it; with any, results are taken as they come.
 
     Raises:
       Straddles: none left every comparison decided.
@@ -59,7 +67,7 @@ def run(
     last: Straddles | None = None
     for bits in precisions:
         with jax.enable_x64(True), precision(bits):
-            arithmetic = Arb(**options)
+            arithmetic = make(**options)
             try:
                 results = evaluate(jaxpr, [lift(x, arithmetic.lift) for x in point], arithmetic)
             except Straddles as straddle:
@@ -218,6 +226,20 @@ class _Watching(Arb):
         return super().integer_part(x)
 
 
+class _Jittered(Arb):
+    """Balls, with each constant that looks rounded moved within its rounding."""
+
+    def __init__(self, seed: int):
+        super().__init__(rounded_constants=True)
+        self.rng = np.random.default_rng(seed)
+
+    def constant(self, x: float, dtype: Any) -> Any:
+        widened = super().constant(x, dtype)
+        if not isinstance(widened, arb) or widened.is_exact():
+            return widened
+        return widened.mid() + arb(self.rng.uniform(-1, 1)) * widened.rad()
+
+
 # One point
 
 
@@ -303,14 +325,14 @@ class Comparison:
         return self._compared(entry, got, expected, "autodiff")
 
     def _compared(self, entry: Entry, got: arb, expected: arb, truth: Any) -> Finding:
-        """Two numbers: one function, similar, right up to rounded constants or guards, or others."""
+        """Two numbers: of one function, up to rounded constants or guards, similar, or others."""
         digits = agreement(got, expected)
         if np.isnan(digits):
             why = "the truth is below all precision"
             return Finding(entry, "undecided", got, expected, truth, why=why, at=self.at)
         if digits >= SAME:
             return Finding(entry, "same", got, expected, truth, digits, at=self.at)
-        if self._only_constants(entry):
+        if self._vanish(got, expected) or self._only_constants(entry):
             return Finding(entry, "same", got, expected, truth, SAME, at=self.at)
         with precision(PRECISIONS[0]):
             factor = float(got / expected - 1) if expected != 0 else float("nan")
@@ -321,6 +343,11 @@ class Comparison:
         relation: Any = "similar" if digits >= SIMILAR else "other"
         return Finding(entry, relation, got, expected, truth, digits, factor, at=self.at)
 
+    def _vanish(self, x: arb, y: arb) -> bool:
+        """Whether both are 0 in the dtype asked, whose least number is larger."""
+        least = float(jnp.finfo(self.problem.dtype).smallest_subnormal) / 2
+        return bool(abs(x) < least) and bool(abs(y) < least)
+
     # The gradient
 
     def _gradient(self, entry: Entry) -> Finding:
@@ -329,7 +356,10 @@ class Comparison:
         finding = None
         if not is_nan(expected):
             finding = self._compared(entry, got, expected, "autodiff")
-            if finding.relation in ("same", "undecided") or self._derivative_is_given:
+            given = self._derivative_is_given or (
+                finding.relation == "guard" and not self._at_a_tie
+            )
+            if finding.relation in ("same", "undecided") or given:
                 return finding
         # autodiff and the rule differ: the function itself decides
         try:
@@ -361,7 +391,7 @@ class Comparison:
         return self._at_kink(Finding(entry, "other", got, (low, high), name, at=self.at))
 
     def _compared_with_quotient(self, entry: Entry, got: arb, quotient: arb) -> Finding:
-        digits = agreement(got, quotient)
+        digits = SAME if self._vanish(got, quotient) else agreement(got, quotient)
         relation: Any = "same" if digits >= SAME else "similar" if digits >= SIMILAR else "other"
         if np.isnan(digits):
             relation = "undecided"
@@ -577,7 +607,34 @@ class Comparison:
 
     def _only_constants(self, entry: Entry) -> bool:
         """Whether the rounding of constants such as 0.1 explains the difference."""
-        return self._explained(self._rounded, entry)
+        if self._rounded is not None:
+            return _overlap(*self._pair(self._rounded, entry))
+        # a threshold is a rounded constant, or too near to one: constants are moved, not widened
+        x, y = self.got(entry), self.results(entry)[entry.index]
+        rows = [self._pair(both, entry) for both in self._jittered]
+        if len(rows) < 2 or not all(v.is_finite() for row in (*rows, (x, y)) for v in row):
+            return False
+        with precision(PRECISIONS[0]):
+            moves = [max(abs(a - b) for a, b in zip(way, way[1:], strict=False)) for way in
+                     (list(column) for column in zip(*rows, strict=True))]  # fmt: skip
+            return bool(abs(x - y) <= _JITTERS * sum(moves, arb(0)))
+
+    @functools.cached_property
+    def _jittered(self) -> list[tuple[list, list]]:
+        """Both programs with constants moved within their roundings, some times."""
+        found = []
+        for seed in range(4):
+            make = functools.partial(_Jittered, seed)
+            try:
+                ours, truth = (run(p, self.point, make=make) for p in self._programs)
+            except (Straddles, Unsupported):
+                continue
+            found.append((ours, truth))
+        return found
+
+    @property
+    def _programs(self) -> tuple[Any, Any]:
+        return self.problem.traced.ours, self.problem.traced.truth
 
     def _only_guards(self, entry: Entry) -> bool:
         """Whether the two are the same where small constants are 0."""
@@ -586,9 +643,6 @@ class Comparison:
             return False
         x, y = self._pair(both, entry)
         return bool(x.is_finite() and y.is_finite()) and agreement(x, y) >= SAME
-
-    def _explained(self, both: tuple[list, list] | None, entry: Entry) -> bool:
-        return both is not None and _overlap(*self._pair(both, entry))
 
     def _pair(self, both: tuple[list, list], entry: Entry) -> tuple[arb, arb]:
         at = entry.leaf + (0 if entry.of == "value" else len(self.value))
@@ -605,10 +659,7 @@ class Comparison:
 
     def _both(self, **options: Any) -> tuple[list, list] | None:
         try:
-            ours, truth = (
-                run(p, self.point, PRECISIONS[:2], **options)
-                for p in (self.problem.traced.ours, self.problem.traced.truth)
-            )
+            ours, truth = (run(p, self.point, PRECISIONS[:2], **options) for p in self._programs)
         except (Straddles, Unsupported):  # a threshold that is itself a rounded constant
             return None
         return ours, truth

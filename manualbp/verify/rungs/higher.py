@@ -1,4 +1,4 @@
-"""Second derivatives and JVPs: the derivative of the pullback itself, at points of no special place."""
+"""Second derivatives and JVPs: the pullback's own derivative, at points of no special place."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""From findings to a verdict: pure, so that the same function says what a planted error would do."""
+"""From findings to a verdict: pure, so that it also says what a planted error would do."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
