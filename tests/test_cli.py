@@ -1,8 +1,11 @@
 """The command line, run as a user runs it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -110,6 +113,46 @@ def test_the_exit_status_is_1_where_a_rule_fails(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "0 of 1 pass" in out
     assert "Not passing: relu." in out
+
+
+def test_the_form_is_asked_for_in_every_dtype():
+    from manualbp.verify import Spec, check
+    from manualbp.verify import catalogue as _catalogue
+    from manualbp.verify._check import problem_of
+    from manualbp.verify.ask.subject import subject_of
+
+    def of_float32(back):
+        rule = (lambda x: (2 * x, ()), back)
+        report = check(rule, Spec((2,)), definition=lambda x: 2 * x, level="quick")
+        assert report.verdict == "PASS"
+        problem = problem_of(subject_of(rule), lambda x: 2 * x, (Spec((2,)),))
+        return _catalogue.with_form_everywhere(report, problem)
+
+    assert of_float32(lambda saved, dy: (2 * dy,)).verdict == "PASS"
+    found = of_float32(lambda saved, dy: (2 * dy.astype("float32"),))
+    assert found.verdict == "FAIL"
+    assert found.evidence[-1].rung == "contract"
+    for dtype in ("float16", "bfloat16", "float64"):
+        text = f"in {dtype}: expected the cotangent of x to have dtype {dtype}, got float32"
+        assert text in found.evidence[-1].text
+
+
+def test_ctrl_c_ends_all_processes_at_once():
+    """As a terminal sends it, to all of them."""
+    verify = subprocess.Popen(
+        [sys.executable, "-u", "-m", "manualbp", "verify", "--again", "--jobs", "3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "XDG_CACHE_HOME": os.devnull},  # nothing is kept
+    )
+    assert verify.stdout.readline()  # one is done, others are at work
+    os.killpg(verify.pid, signal.SIGINT)
+    start = time.perf_counter()
+    _, errors = verify.communicate(timeout=60)  # which the other processes would keep open, too
+    assert time.perf_counter() - start < 20  # each takes a second, and all take minutes
+    assert (verify.returncode, errors) == (130, "manualbp: interrupted\n")
 
 
 def test_output_cut_off_by_its_reader_is_no_error():

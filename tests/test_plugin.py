@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GRADIENTS = """
 import jax
+import jax.numpy as jnp
 import pytest
 from manualbp.verify import Spec
 
@@ -31,6 +32,17 @@ def test_wrong(gradients):
 
 def test_waived(gradients):
     gradients(gradient("known", 2), Spec((2,)))
+
+@pytest.mark.gradients(strict=True)
+def test_strict(gradients):
+    def sigmoid(x):
+        return 1 / (1 + jnp.exp(-x))
+    def forward(x):
+        return sigmoid(x), sigmoid(x)
+    loses_digits = forward, lambda y, dy: (dy * y * (1 - y),)
+    gradients(loses_digits, Spec((2,)), definition=sigmoid, strict=False)
+    with pytest.raises(AssertionError, match="float32 arithmetic is not"):
+        gradients(loses_digits, Spec((2,)), definition=sigmoid)
 
 @pytest.mark.gradients(sed=3)
 def test_marker(gradients):
@@ -85,7 +97,7 @@ def test_the_fixture_judges_and_shows_the_report_alone(tmp_path, xdist):
     (tmp_path / "pyproject.toml").write_text(waivers)
     out = run(tmp_path, "--manualbp-level", "quick", "--junitxml", "r.xml", *xdist)
     assert out.returncode == 1
-    assert "1 failed, 2 passed, 1 error" in out.stdout
+    assert "1 failed, 3 passed, 1 error" in out.stdout
     shown = out.stdout.partition("FAILURES")[2]
     assert "\nFAIL  wrong  (seed 0)  x: float32[2] real\n  contract    PASS" in shown
     assert ".py:" not in shown.partition("short test summary")[0], "a traceback"

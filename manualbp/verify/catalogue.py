@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
       name: of the rule.
-      report: of `check`, strict, in float32; its form is that of the other dtypes, too.
+      report: of `check`, strict, in float64; its form is that of the other dtypes, too.
       accuracy: errors in ULPs, by dtype; empty for whole networks.
       verdict: PASS where the report passes and no error is above its bound.
       seconds: that it took.
@@ -119,6 +119,7 @@ def verify_one(name: str, seed: int = 0, records: str | None = None, again: bool
 
 def _judged(rule: Rule, definition: Callable[..., Any], args: tuple, seed: int) -> Report:
     """What this library holds its own rules to: no digit lost, and the form of every dtype."""
+    args = in_dtype(args, "float64")  # the other dtypes' digits are counted in ULPs
     report = check(rule, *args, definition=definition, seed=seed, strict=True)
     return with_form_everywhere(report, problem_of(subject_of(rule), definition, args))
 
