@@ -12,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 STEP = {True: 3e-4, False: 1e-2}  # of differences, relative to size; in 64 bits, and in 32
-AGREE = {True: 1e-6, False: 3e-3}  # of the gradient's size: above what the differences themselves err
+AGREE = {
+    True: 1e-6,
+    False: 3e-3,
+}  # of the gradient's size: above what the differences themselves err
 POINTS = 3  # the row's own, and others near it
 NEAR = 0.03  # how far those are away, relative to each entry
 ENTRIES = 60  # at most so many entries of an argument have a difference, drawn at random
@@ -97,7 +100,9 @@ def differences(loss: Callable, xs: list, cotangents: list, chosen: list, in64: 
                         moved = np.array(x).reshape(-1)
                         moved[flat] += side * h * max(abs(moved[flat]), 0.1) * unit
                         there = jnp.asarray(moved.reshape(x.shape))
-                        ends.append((moved[flat], float(loss([*xs[:k], there, *xs[k + 1 :]], cotangents))))
+                        ends.append(
+                            (moved[flat], float(loss([*xs[:k], there, *xs[k + 1 :]], cotangents)))
+                        )
                     (a, fa), (b, fb) = ends
                     slopes.append((fa - fb) / abs(a - b))
                 best = (4 * slopes[1] - slopes[0]) / 3
@@ -166,7 +171,9 @@ def measure(
             far, size = distance(some, truth)
             larger(found, "differences", max(0.0, far - 30 * doubt) if far == far else far, size)
             found["doubt"] = max(found.get("doubt", 0.0), doubt / size if size else doubt)
-        larger(found, "value", *distance(*([np.asarray(y) for y in of(xs)] for of in (ours, theirs))))
+        larger(
+            found, "value", *distance(*([np.asarray(y) for y in of(xs)] for of in (ours, theirs)))
+        )
     return found
 
 

@@ -72,7 +72,11 @@ def inside(value: Any, depth: int = DEPTH) -> Iterator[tuple[str, Any]]:
                 content = cell.cell_contents
             except ValueError:  # not yet filled
                 continue
-            if is_rule(content) or inspect.isfunction(content) or type(content).__name__ == "PjitFunction":
+            if (
+                is_rule(content)
+                or inspect.isfunction(content)
+                or type(content).__name__ == "PjitFunction"
+            ):
                 for way, rule in inside(content, depth - 1):
                     yield f"<{name}>{way}", rule
 

@@ -48,6 +48,9 @@ class Row:
         return self.rule.split(":")[0].split(".")[0]
 
 
+DIFFERENCES = "autodiff of the program has no answer (a loop, a primitive); differences agree"
+
+
 def normal(*shape: int, seed: int = 0) -> Any:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
