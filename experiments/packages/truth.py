@@ -56,7 +56,8 @@ def values(function: Callable, build: Callable) -> Callable:
 
     def of(xs):
         results = map(jnp.asarray, jax.tree.leaves(function(*build(xs))))
-        return [y for y in results if moves(y)]
+        results = [y for y in results if moves(y)]
+        return [y.astype(jnp.float32) if y.dtype.itemsize == 1 else y for y in results]
 
     return of
 

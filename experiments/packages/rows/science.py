@@ -204,5 +204,7 @@ NOT_ASKED = {
     "s2fft.transforms.c_backend_spherical:ssht_inverse": "needs a library that is not installed",
     "diffaaable.set_aaa.set_aaa:set_aaa": "chooses its number of poles by its numbers, eagerly",
     "diffaaable.tensor:tensor_aaa": "chooses its number of poles by its numbers, eagerly",
-    "diffaaable.vectorial:_vectorial_aaa_diff": "chooses its number of poles by its numbers, eagerly",
+    "diffaaable.vectorial:_vectorial_aaa_diff": (
+        "chooses its number of poles by its numbers, eagerly"
+    ),
 }

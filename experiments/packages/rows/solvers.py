@@ -186,11 +186,17 @@ ROWS = [
 ]
 
 NOT_ASKED = {
-    "equinox.internal._loop.checkpointed:_checkpointed_while_loop": "its body is a function of a kind that its caller makes",
-    "jaxopt._src.isotonic:_isotonic_l2_pav": "its callback does not compile with numba 0.68, which is given read-only buffers",
+    "equinox.internal._loop.checkpointed:_checkpointed_while_loop": (
+        "its body is a function of a kind that its caller makes"
+    ),
+    "jaxopt._src.isotonic:_isotonic_l2_pav": (
+        "its callback does not compile with numba 0.68, which is given read-only buffers"
+    ),
     "equinox._ad:_nondifferentiable": "raises in its rule, and is meant to",
     "equinox._errors:_error": "its value is an error or its argument; takes a static program",
-    "equinox.internal._loop.checkpointed:_stop_gradient_on_unperturbed": "looks at which arguments are being differentiated, and takes a static tree",
+    "equinox.internal._loop.checkpointed:_stop_gradient_on_unperturbed": (
+        "looks at which arguments are being differentiated, and takes a static tree"
+    ),
     "equinox.debug._backward_nan:_backward_nan": "prints in its rule",
     "diffrax._adjoint:_loop_backsolve": "takes a solver's whole state",
     "ott.math.fixed_point_loop:fixpoint_iter_backprop": "takes traced constants of a loop",

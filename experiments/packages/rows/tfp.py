@@ -239,8 +239,12 @@ ROWS = [
 ]
 
 NOT_ASKED = {
-    f"{TFP}.distributions.mixture_same_family:_prevent_2nd_derivative": "raises in its rule, and is meant to",
-    f"{TFP}.internal.custom_gradient:_prevent_gradient_helper": "raises in its rule, and is meant to",
+    f"{TFP}.distributions.mixture_same_family:_prevent_2nd_derivative": (
+        "raises in its rule, and is meant to"
+    ),
+    f"{TFP}.internal.custom_gradient:_prevent_gradient_helper": (
+        "raises in its rule, and is meant to"
+    ),
     f"{TFP}.internal.distribute_lib:rwb_pbroadcast": "stands for a collective over a named axis",
     f"{TFP}.internal.distribute_lib:rwb_psum": "stands for a collective over a named axis",
 }
