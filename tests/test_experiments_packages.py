@@ -1,0 +1,66 @@
+"""The experiment on rules of other packages: found, asked and counted, and its truth measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optax")
+pytest.importorskip("rich")
+
+SCRIPT = Path(__file__).resolve().parent.parent / "experiments" / "packages"
+ROWS = ("jax._src.nn.functions:relu6", "optax.losses._classification:weighted_logsoftmax")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_two_rules_are_asked_and_counted(tmp_path):
+    out = tmp_path / "packages.json"
+    ended = run(
+        *("--packages", "jax", "optax", "--rules", ":relu6|weighted_logsoftmax"),
+        *("--out", out, "--given"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    numbers = json.loads(out.read_text())
+    assert tuple(row["rule"] for row in numbers["rows"]) == ROWS
+    for row in numbers["rows"]:
+        assert row["truth"] == "right"
+        assert row["outcome"] == {"PASS": "right", "FAIL": "wrong"}.get(
+            row["verdict"], row["verdict"].lower()
+        )
+    assert set(numbers["packages"]) == {"jax", "optax"}
+    assert set(ROWS) <= {name for names in numbers["found"].values() for name in names}
+    assert [numbers["packages"][p]["questions"] for p in ("jax", "optax")] == [1, 1]
+
+
+def test_truth_without_the_judge(tmp_path):
+    out = tmp_path / "truth.json"
+    ended = run(
+        *("--packages", "jax", "--rules", ":relu6$|sinc_maclaurin first", "--truth", "--out", out)
+    )
+    assert ended.returncode == 0, ended.stderr
+    measured = {row["rule"]: row["measured"] for row in json.loads(out.read_text())["rows"]}
+    assert measured == {
+        ROWS[0]: "right",
+        "jax._src.numpy.ufuncs:_sinc_maclaurin first derivative": "wrong",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--packages", "nojax"), "got 'nojax'"),
+        (("--rules", "("), "expected a regular expression"),
+        (("--limit-seconds", "0"), "expected more than 0"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments, said):
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr.splitlines()[-1]
