@@ -674,7 +674,7 @@ def _example(
     asked = problem.asked(point)
     held = all(np.array_equal(a.astype(b.dtype), b) for a, b in zip(asked, point, strict=True))
     shown = asked if held else point
-    args, dys = problem.arguments(shown[:n]), shown[n:]
+    args, dys = problem.arguments(problem.concrete(shown[:n])), shown[n:]
     entry = finding.entry
     expected = _number(finding.expected)
     got = _number(finding.got)

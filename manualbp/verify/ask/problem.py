@@ -224,9 +224,12 @@ class Problem:
                 by_place[part.place] = x
         return self.tree.unflatten([by_place[i] for i in range(len(self.specs))])
 
-    def concrete(self, leaves: Sequence[Any]) -> tuple:
-        """The same in the dtypes asked for, as NumPy arrays: for a report."""
-        return self.arguments(self.asked(leaves))
+    def concrete(self, leaves: Sequence[Any]) -> list:
+        """Parts of arguments as a user passes them: of a Python number, itself."""
+        return [
+            x.item() if self.specs[part.place].weak and not part.half else x
+            for part, x in zip(self.parts, leaves, strict=True)
+        ]
 
     def asked(self, leaves: Sequence[Any]) -> list:
         """Parts (cotangents may follow) in the dtypes that the programs take."""

@@ -192,7 +192,11 @@ def _same_primal(problem: Problem, point: list) -> Iterator:
         traced = problem.split(core.jaxpr_as_fun(problem.traced.ours)(*given))
         # compiled in other ways a program rounds otherwise, in the dtype that it has
         tolerance = float(jnp.finfo(problem.dtype).eps) ** 0.6
-        leaves, dys = jax.device_put(given[:n]), jax.device_put(given[n:])
+        leaves = [
+            jax.device_put(x) if isinstance(x, np.ndarray) else jnp.asarray(x)
+            for x in problem.concrete(given[:n])
+        ]
+        dys = jax.device_put(given[n:])
         for call in ("the eager call", "a second eager call"):
             path = f"a traced call differs from {call}"
             yield from _agree(path, problem.ours(leaves, dys), traced, "paths", tolerance, 1.0)

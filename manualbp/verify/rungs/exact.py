@@ -359,10 +359,8 @@ class Comparison:
         finding = None
         if not is_nan(expected):
             finding = self._compared(entry, got, expected, "autodiff")
-            given = self.problem.derivative_is_given or (
-                finding.relation == "guard" and not self._at_a_tie
-            )
-            if finding.relation in ("same", "undecided") or given:
+            same = finding.relation in ("same", "undecided", "guard")
+            if same or self.problem.derivative_is_given:
                 return finding
         # autodiff and the rule differ: the function itself decides
         try:
