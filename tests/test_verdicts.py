@@ -215,18 +215,31 @@ def interpolate(x, knots):
 
 DOMAINS = {
     "positive numbers": (
-        custom(jnp.sqrt, lambda r, dy: (dy * 0.5 / jnp.sqrt(r[0]),)), (f32([1.0, 4.0, 2.5]),), "PASS"),
+        custom(jnp.sqrt, lambda r, dy: (dy * 0.5 / jnp.sqrt(r[0]),)),
+        (f32([1.0, 4.0, 2.5]),),
+        "PASS",
+    ),
     "only the point given": (
-        custom(jnp.log, lambda r, dy: (dy / jnp.abs(r[0]),)), (f32([2.0, 3.0]),), "PASS"),
+        custom(jnp.log, lambda r, dy: (dy / jnp.abs(r[0]),)),
+        (f32([2.0, 3.0]),),
+        "PASS",
+    ),
     "probabilities": (
-        custom(entropy, lambda r, dy: (-dy * (jnp.log(r[0]) + 1),)), (f32([0.5, 0.25, 0.25]),), "PASS"),
+        custom(entropy, lambda r, dy: (-dy * (jnp.log(r[0]) + 1),)),
+        (f32([0.5, 0.25, 0.25]),),
+        "PASS",
+    ),
     "a permutation": (
         custom(lambda x, p: x[p], lambda r, dy: (dy[jnp.argsort(r[1])], None)),
-        (f32([1.0, 5.0, -2.0, 0.0]), jnp.array([2, 0, 3, 1])), "PASS"),
+        (f32([1.0, 5.0, -2.0, 0.0]), jnp.array([2, 0, 3, 1])),
+        "PASS",
+    ),
     "indices that repeat": (
         custom(lambda x, i: x[i], lambda r, dy: (jnp.zeros_like(r[0]).at[r[1]].set(dy), None)),
-        (f32([1.0, 5.0, -2.0, 0.0]), jnp.array([2, 0, 2])), "FAIL"),
-}  # fmt: skip
+        (f32([1.0, 5.0, -2.0, 0.0]), jnp.array([2, 0, 2])),
+        "FAIL",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", DOMAINS)
@@ -375,20 +388,52 @@ sharpened.defvjp(
 )
 
 FORMS = {
-    "an array that is not differentiated": (masked, (Spec((3,)), np.array([1.0, 0, 2])), {}, "PASS"),
-    "a specification in such a place": (sharpened, (Spec((3,)), Spec((), "interval", low=2, high=4)), {}, "PASS"),
+    "an array that is not differentiated": (
+        masked,
+        (Spec((3,)), np.array([1.0, 0, 2])),
+        {},
+        "PASS",
+    ),
+    "a specification in such a place": (
+        sharpened,
+        (Spec((3,)), Spec((), "interval", low=2, high=4)),
+        {},
+        "PASS",
+    ),
     "a new key": (
-        custom(lambda k, x: x * jax.random.bernoulli(k, 0.5, x.shape),
-               lambda r, dy: (None, dy * jax.random.bernoulli(r[0], 0.5, dy.shape))),
-        (jax.random.key(3), Spec((4,))), {}, "PASS"),
-    "a shape": (one_together, (jax.ShapeDtypeStruct((3,), jnp.float32),), {"definition": lambda x: x}, "PASS"),
+        custom(
+            lambda k, x: x * jax.random.bernoulli(k, 0.5, x.shape),
+            lambda r, dy: (None, dy * jax.random.bernoulli(r[0], 0.5, dy.shape)),
+        ),
+        (jax.random.key(3), Spec((4,))),
+        {},
+        "PASS",
+    ),
+    "a shape": (
+        one_together,
+        (jax.ShapeDtypeStruct((3,), jnp.float32),),
+        {"definition": lambda x: x},
+        "PASS",
+    ),
     "a function around a rule": (
-        lambda x, *, scale=2.0: scale * clipped(x), (Spec((3,)),), {"definition": lambda x: 2 * x}, "FAIL"),
+        lambda x, *, scale=2.0: scale * clipped(x),
+        (Spec((3,)),),
+        {"definition": lambda x: 2 * x},
+        "FAIL",
+    ),
     "a Python number": (
-        custom(lambda x, s: x * s, lambda r, dy: (dy * r[1], jnp.sum(dy * r[0]))), (bf16([1.0, 2.0]), 0.5), {}, "PASS"),
+        custom(lambda x, s: x * s, lambda r, dy: (dy * r[1], jnp.sum(dy * r[0]))),
+        (bf16([1.0, 2.0]), 0.5),
+        {},
+        "PASS",
+    ),
     "a constant beside the value": (
-        custom(lambda x: (x * x, 1.0), lambda r, dy: (2 * r[0] * dy[0],)), (Spec((2,)),), {}, "PASS"),
-}  # fmt: skip
+        custom(lambda x: (x * x, 1.0), lambda r, dy: (2 * r[0] * dy[0],)),
+        (Spec((2,)),),
+        {},
+        "PASS",
+    ),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -399,7 +444,7 @@ def test_questions_of_every_form(form):
 
 
 def test_a_function_without_definition_is_told_to_pass_one():
-    with pytest.raises(ValueError, match="expected a definition for .*pass definition="):
+    with pytest.raises(ValueError, match=r"expected a definition for .*pass definition="):
         check(lambda x: clipped(x), Spec((3,)))
 
 
