@@ -25,10 +25,11 @@ import numpy as np
 from manualbp.verify.ask.domains import STYLES, Spec, in_dtype
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.ask.subject import ContractBroken
-from manualbp.verify.evidence import Proof
+from manualbp.verify.evidence import Finding, Proof
 from manualbp.verify.numbers.formulas import Notes, Restart, Symbolic, TooLarge
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate
 from manualbp.verify.rungs import exact as _exact
+from manualbp.verify.rungs.floats import half_digits
 
 # Entries of arguments and cotangents, paths followed, and points tried to refute, at most
 _MOST_ENTRIES, _MOST_PATHS, _POINTS = 60, 128, 64
@@ -310,8 +311,7 @@ class _Prover:
             dy = problem.cotangents(rng, "round")
             point = self._moved_near([*problem.draw(rng, style), *dy])
             try:
-                findings = _exact.compare(problem, point).findings
-                wrong = any(finding.relation == "other" for finding in findings)
+                wrong = any(map(_refutes, _exact.compare(problem, point).findings))
             except (Straddles, Unsupported, ValueError):
                 continue
             if wrong:
@@ -337,6 +337,13 @@ class _Prover:
             n += x.size
             moved.append(flat.reshape(x.shape))
         return moved
+
+
+def _refutes(finding: Finding) -> bool:
+    """Whether it is another function's entry: a guard makes no more than a small difference."""
+    if finding.relation == "guard":
+        return abs(finding.factor) > half_digits(np.dtype(np.float64))
+    return finding.relation == "other"
 
 
 def _cut(text: str) -> str:
