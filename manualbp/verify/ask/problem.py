@@ -412,23 +412,26 @@ class Problem:
     branches: list = []  # noqa: RUF012  # filled in when `compiled` is traced
 
     def native(self, stacks: Sequence[Any]) -> tuple[Any, Any]:
-        """Both programs in the dtypes asked for, over a stack of points."""
-        given = self._asked_stacks(stacks)
-        with self.mode():
-            ours, truth = (
-                self.split([np.asarray(x).astype(np.float64) for x in program(*given)])
-                for program in self._native
-            )
+        """Both programs in the dtypes asked for, over a stack of points; results in float64."""
+        kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
+        given = [np.asarray(x).astype(d) for x, d in zip(stacks, kinds, strict=True)]
+        n, most = len(given[0]), self.batch
+        found = []
+        for start in range(0, n, most):  # as many at a time, so that nothing is compiled twice
+            rows = np.resize(np.arange(start, min(start + most, n)), most)
+            with self.mode():
+                both = self._native(*(x[rows] for x in given))
+            found.append([np.asarray(x).astype(np.float64) for x in both])
+        results = [np.concatenate(x)[:n] for x in zip(*found, strict=True)]
+        k = len(self.traced.ours.out_avals)
+        ours, truth = self.split(results[:k]), self.split(results[k:])
         return ours, truth if self.traced.truth is not None else (truth[0], None)
 
-    def _asked_stacks(self, stacks: Sequence[Any]) -> list:
-        kinds = [_real(p.dtype) for p in (*self.parts, *self.value_parts)]
-        return [np.asarray(x).astype(d) for x, d in zip(stacks, kinds, strict=True)]
-
     @functools.cached_property
-    def _native(self) -> tuple[Callable, Callable]:
+    def _native(self) -> Callable[..., Any]:
         truth = self.traced.truth if self.traced.truth is not None else self.traced_value
-        return mapped(wide.bounded(self.traced.ours)), mapped(wide.bounded(truth))
+        ours, truth = wide.bounded(self.traced.ours), wide.bounded(truth)
+        return mapped(lambda *xs: [*ours(*xs), *truth(*xs)])
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:

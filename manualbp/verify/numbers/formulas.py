@@ -137,7 +137,7 @@ class Symbolic:
         assert isinstance(x, Quotient)
         ((f, _),) = self._factors(x)
         self._signs[f] = 1 if x.num.leading_coefficient() > 0 else -1
-        if len(f.num) == 1:
+        if len(f.num) == 1 and self._signs[f] > 0:
             self._positive.add(self._index(f))
 
     def intervals(self) -> dict[int, tuple[Fraction | float, Fraction | float]]:

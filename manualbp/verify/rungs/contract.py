@@ -1,13 +1,12 @@
 """The first rung: the form of a backward pass, whatever its numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from manualbp.verify.ask.problem import Problem, first_line, mapped, value_parts
 from manualbp.verify.ask.subject import ContractBroken
@@ -39,7 +38,7 @@ def check_paths(problem: Problem, points: list, linear: bool | None = True) -> i
     return _first(_linear_and_paths(problem, points, linear))
 
 
-def _first(findings: Iterator[ContractBroken | None]) -> int:
+def _first(findings: Iterable[ContractBroken | None]) -> int:
     held = 0
     for finding in findings:
         held += 1
@@ -70,24 +69,20 @@ def portability(problem: Problem) -> dict[str, str]:
 _NOT_FLOATING = ("integers", "permutation", "key", "none", "static")
 
 
-def form(problem: Problem) -> Iterator[ContractBroken | None]:
+def form(problem: Problem) -> list[ContractBroken | None]:
     """Trees, shapes and dtypes in the dtypes asked for, found by tracing: nothing is compiled."""
-    shape = problem.value_shape
     with problem.mode():
         try:
             y = jax.eval_shape(
                 lambda *xs: problem.subject.forward(*problem.arguments(xs)), *problem.leaf_forms
             )
         except ContractBroken as broken:
-            yield broken
-            return
+            return [broken]
         except Exception as raised:
-            yield _raised(raised, problem)
-            return
-    for finding in _same_form("value", y, shape):
-        yield finding
-        if finding is not None:
-            return
+            return [_raised(raised, problem)]
+        same = list(_same_form("value", y, problem.value_shape))
+    if any(finding is not None for finding in same):
+        return same
     found: list[ContractBroken | None] = []
 
     def inspect(args: tuple, y: Any, given: Any) -> None:
@@ -101,7 +96,7 @@ def form(problem: Problem) -> Iterator[ContractBroken | None]:
         found.append(broken)
     except Exception as raised:  # whatever the user's code raises, or JAX of it
         found.append(_raised(raised, problem))
-    yield from found
+    return same + found
 
 
 def _raised(error: Exception, problem: Problem) -> ContractBroken:
@@ -189,7 +184,7 @@ def _same_primal(problem: Problem, point: list) -> Iterator:
     n = len(problem.parts)
     given = problem.asked(point)
     with problem.mode():
-        traced = problem.split(core.jaxpr_as_fun(problem.traced.ours)(*given))
+        traced = [[x[0] for x in xs] for xs in problem.native([x[None] for x in given])[0]]
         # compiled in other ways a program rounds otherwise, in the dtype that it has
         tolerance = float(jnp.finfo(problem.dtype).eps) ** 0.6
         leaves = [

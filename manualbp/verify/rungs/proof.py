@@ -277,6 +277,8 @@ class _Prover:
                     arithmetic.assume_positive(x)
                     if high is not None and high <= 1:
                         arithmetic.assume_positive(arithmetic.sub(arithmetic.one, x))
+                elif high is not None and high <= 0:
+                    arithmetic.assume_positive(arithmetic.neg(x))
         return arithmetic, arguments
 
     def _same(self, arithmetic: Symbolic, ours: list, truth: list) -> bool:
