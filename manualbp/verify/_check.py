@@ -502,8 +502,25 @@ class Scene:
                 ([x[p] for x in values], None if pulled is None else [x[p] for x in pulled])
                 for values, pulled in self.native
             )
-            found += float_rung.compared(comparison, rule, autodiff, self.scales, self.value_scales)
+            larger = functools.partial(self._scales_at, p)
+            found += float_rung.compared(
+                comparison, rule, autodiff, self.scales, self.value_scales, larger
+            )
         return found
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019  # a scene lives as long as its run
+    def _scales_at(self, p: int) -> list[np.ndarray]:
+        """Natural scales where each array is as large as at a point, and else ordinary."""
+        rows = self.points.of_styles("normal")[:16]
+        stacks = [x[rows] for x in self.points.stacks]
+        for k, x in enumerate(self.points.point(p)[: len(self.problem.parts)]):
+            if self.problem.spec(k).scales and x.size:
+                axes = tuple(range(1, stacks[k].ndim))
+                own = np.sqrt(np.mean(stacks[k] ** 2, axis=axes, keepdims=True))
+                stacks[k] = stacks[k] * (np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0))
+        ours, truth, _ = self.problem.run(stacks)
+        pulled = truth[1] if truth[1] is not None else ours[1]
+        return float_rung.natural_scales(pulled, np.arange(len(rows)))
 
     def _lost(self, p: int, comparison: exact.Comparison) -> Iterator[FloatFinding]:
         """Entries whose digits float64 loses, though the problem does not."""

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 import manualbp
 import reference
+from manualbp.verify import Spec
 from tests.wrong_rules.shared import (
     ADDED_BIAS,
     BATCH_OF_LABELS,
@@ -71,7 +72,7 @@ LOGARITHM = by_slope(jnp.log1p, lambda x: 1 / (1 + x), lambda x: jnp.log(1 + x),
 ROOTS = by_slope(
     lambda x: jnp.sqrt(x + 1) + jnp.sqrt(x),
     lambda x: (1 / jnp.sqrt(x + 1) + 1 / jnp.sqrt(x)) / 2,
-    args=(POSITIVE,),
+    args=(Spec((3,), "interval", low=0.5, high=1e8),),
 )
 
 RULES = (

@@ -245,6 +245,15 @@ class Spec:
         return self.domain not in (*_OTHERS, "onehot", "binary")
 
     @property
+    def scales(self) -> bool:
+        """Whether a multiple of an array of it, by a positive number, is one of it too."""
+        unbounded = self.low is None and self.high is None
+        return unbounded and self.domain in (
+            "real", "positive", "negative", "nonnegative", "nonpositive", "nonzero", "sorted",
+            "distinct", "symmetric", "definite",
+        )  # fmt: skip
+
+    @property
     def range(self) -> tuple[int, int]:
         """The least integer and the first that is too large."""
         low = int(self.low or 0)

@@ -196,8 +196,11 @@ def _real(shape: tuple[int, ...], rng: np.random.Generator, style: str, half: bo
             return rng.integers(-3, 4, shape).astype(float)
         case "ties":
             return rng.integers(-1, 2, shape) * rng.choice([0.5, 1.0, 2.0], one)
-        case "special":
-            return rng.choice(special, shape)
+        case "special":  # of half the points all entries are of ordinary size
+            ordinary = special[(np.abs(special) >= 1e-8) & (np.abs(special) <= 100)]
+            return np.where(
+                rng.integers(0, 2, one), rng.choice(special, shape), rng.choice(ordinary, shape)
+            )
         case "wide":
             scales = (-4, 3) if half else (-12, 4)
             return rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(*scales, shape)
@@ -208,9 +211,10 @@ def _real(shape: tuple[int, ...], rng: np.random.Generator, style: str, half: bo
             return np.broadcast_to(rng.choice(special[:20], one), shape)
         case "tails":
             most = 10 if half else 60
-            far = rng.uniform(-1.7 * most, 1.7 * most, one)  # of some points, all entries together
+            row = (*shape[:-1], 1) if len(shape) > 1 else shape  # some rows are far out together
+            far = rng.uniform(-1.7 * most, 1.7 * most, row)
             near = rng.uniform(-4, 4, shape)
-            return np.where(rng.integers(0, 2, one), far + near, near * most / 4)
+            return np.where(rng.integers(0, 2, row), far + near, near * most / 4)
     return rng.normal(size=shape) * 2
 
 

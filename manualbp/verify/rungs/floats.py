@@ -6,7 +6,7 @@ infinite, or off by more than half the digits of the entry's natural scale, whic
 its true size and its median size over ordinary points; unless rounding the inputs explains it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,8 +23,8 @@ EXPLAINS = 16.0
 _ORDINARY = 1e-12, 1e4
 # The largest number of an array by the smallest, where they are of about one size
 _EVEN = 1e6
-# The relative error that leaves no digit, which is asked of inputs that are not plain
-_NOTHING_LEFT = 0.25
+# So many times as far off must be what is found among inputs that are not plain
+_NOT_PLAIN = 4.0
 # So many times as far off as autodiff is no worse than autodiff
 _PARITY = 16.0
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
@@ -103,6 +103,7 @@ def compared(
     autodiff: tuple[list, list | None],
     scales: Sequence[np.ndarray],
     value_scales: Sequence[np.ndarray],
+    scales_at: Callable[[], Sequence[np.ndarray]],
 ) -> Iterator[FloatFinding]:
     """Findings of the entries at one point whose numbers the dtype can hold.
 
@@ -112,6 +113,7 @@ def compared(
       autodiff: those of the definition.
       scales: natural scales of the entries of each gradient.
       value_scales: and of each value.
+      scales_at: natural scales of the gradients among inputs as large as those of the point.
     """
     problem = comparison.problem
     half, limits = half_digits(problem.dtype), jnp.finfo(problem.dtype)
@@ -135,11 +137,15 @@ def compared(
         with np.errstate(all="ignore"):
             size = np.maximum(np.abs(truth), scale)
             error = np.abs(got - truth)
-            off = ~(error <= (half if plain else _NOTHING_LEFT) * size)
-            if not plain:  # autodiff, as far off, says that the problem is ill conditioned here
+            off = ~(error <= half * size)
+            if not plain and np.any(off):
+                if of == "gradient":
+                    size = np.maximum(size, scales_at()[leaf])
+                # autodiff, as far off, says that the problem is ill conditioned here
                 theirs = np.abs(np.where(np.isfinite(truth), other - truth, 0.0))
                 worst = np.nan_to_num(theirs, nan=np.inf).max(initial=0.0)
-                off &= ~(error <= _PARITY * worst) & ~(np.isinf(worst) & ~np.isfinite(got))
+                off = ~(error <= _NOT_PLAIN * half * size)
+                off &= ~(error <= np.minimum(_PARITY * worst, size / 2))
             # what is as large as the largest number, or a limit, overflows in any program
             held = np.isfinite(truth) & (np.abs(truth) < float(limits.max) / 4)
         for index in np.ndindex(truth.shape):
