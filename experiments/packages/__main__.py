@@ -210,12 +210,11 @@ def main() -> int:
 
     ask = measured if options.truth else judged
     with ThreadPoolExecutor(options.jobs) as pool:
-        wanted = [
-            p for p in installed if p not in found and any(ROWS[n].package == p for n in names)
-        ]
-        walks = {pool.submit(answer, ["rules", ROOTS.get(p, p)], START): p for p in wanted}
+        unwalked = {ROWS[n].package for n in names} - set(found)
+        wanted = [] if options.truth else sorted(unwalked)
         questions = {pool.submit(ask, name, options): name for name in work}
-        for future in as_completed([*walks, *questions]):
+        walks = {pool.submit(answer, ["rules", ROOTS.get(p, p)], START): p for p in wanted}
+        for future in as_completed([*questions, *walks]):
             if future in walks:
                 said = future.result()
                 found[walks[future]] = said if isinstance(said, list) else []
