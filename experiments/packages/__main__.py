@@ -38,6 +38,7 @@ from rows import NOT_ASKED, PACKAGES, ROOTS, ROWS  # noqa: E402
 
 OUT = HERE.parent / "results" / "packages.json"
 OUTCOMES = ("right", "wrong", "undecided", "refused", "crash")
+WIDTH = 118  # of the table: a line may wrap in a narrow terminal, a name is never cut
 START = 300  # seconds that the imports of a package may take, besides the limit of a question
 
 
@@ -136,9 +137,10 @@ def version(package: str) -> str:
 
 def show(console: Console, packages: dict[str, dict], rows: list[dict]) -> None:
     columns = ("rules", "asked", "questions", *OUTCOMES, "seconds", "megabytes")
-    table = Table("package", title="Custom rules of installed packages")
+    table = Table(title="Custom rules of installed packages", padding=0)
+    table.add_column("package", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for name, numbers in packages.items():
         table.add_row(f"{name} {numbers['version']}", *(f"{numbers[c]:,}" for c in columns))
     numbers = packages.values()
@@ -181,6 +183,7 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     options, console = parsed(), Console()
+    console.width = max(console.width, WIDTH)
     installed = [p for p in options.packages or PACKAGES if importlib.util.find_spec(p)]
     absent = sorted(set(options.packages or PACKAGES) - set(installed))
     if absent:
@@ -210,12 +213,11 @@ def main() -> int:
 
     ask = measured if options.truth else judged
     with ThreadPoolExecutor(options.jobs) as pool:
-        wanted = [
-            p for p in installed if p not in found and any(ROWS[n].package == p for n in names)
-        ]
-        walks = {pool.submit(answer, ["rules", ROOTS.get(p, p)], START): p for p in wanted}
+        unwalked = {ROWS[n].package for n in names} - set(found)
+        wanted = [] if options.truth else sorted(unwalked)
         questions = {pool.submit(ask, name, options): name for name in work}
-        for future in as_completed([*walks, *questions]):
+        walks = {pool.submit(answer, ["rules", ROOTS.get(p, p)], START): p for p in wanted}
+        for future in as_completed([*questions, *walks]):
             if future in walks:
                 said = future.result()
                 found[walks[future]] = said if isinstance(said, list) else []

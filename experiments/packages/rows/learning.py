@@ -212,6 +212,8 @@ ROWS = [
     Row(
         "spyx.experimental.compress:packed_spike_dense",
         lambda: ((normal(4, 16) > 0).astype(jnp.float32), normal(16, 3, seed=1)),
+        "right",
+        "for spikes of 0 and 1 and first derivatives, as its docstring says",
         near=False,
     ),
     # Physics engines

@@ -18,7 +18,7 @@ FACTOR = "the derivative by the Cholesky factor is given to the matrix of which 
 
 
 def key(seed: int = 0):
-    return jax.random.PRNGKey(seed)
+    return jax.random.key(seed)  # as TFP's samplers make of any seed
 
 
 def factor(a):
@@ -62,8 +62,8 @@ ROWS = [
     Row(
         f"{CHI2}:_nc2_cdf_naive",
         lambda: (3 * positive(3), 2 + positive(3), positive(3, seed=1)),
-        "intended",
-        "no gradient for the degrees of freedom",
+        "wrong",
+        "the rule leaves the degrees of freedom out; nothing says so",
         argnums=(1,),
         label="freedom",
     ),
@@ -74,6 +74,14 @@ ROWS = [
         "autodiff cannot; differences of a root found to 1e-6 are unsure; 1 / density at the "
         "quantile is the derivative of an inverse",
         argnums=(0,),
+    ),
+    Row(
+        f"{CHI2}:_nc2_quantile_naive",
+        lambda: (unit(3), 2 + positive(3), positive(3, seed=1), f32(1e-6)),
+        "wrong",
+        "the rule leaves the distribution's parameters out; nothing says so",
+        argnums=(1, 2),
+        label="parameters",
     ),
     Row(f"{T}:_stdtr_custom_gradient", lambda: (2 + positive(4), normal(4))),
     Row(f"{T}:_stdtrit_custom_gradient", lambda: (2 + positive(4), unit(4)), "right", DIFFERENCES),
