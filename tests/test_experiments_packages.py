@@ -11,7 +11,8 @@ pytest.importorskip("optax")
 pytest.importorskip("rich")
 
 SCRIPT = Path(__file__).resolve().parent.parent / "experiments" / "packages"
-ROWS = ("jax._src.nn.functions:relu6", "optax.losses._classification:weighted_logsoftmax")
+RELU6 = "jax._src.nn.functions:relu6"
+ROWS = ("optax.losses._classification:weighted_logsoftmax",)
 
 
 def run(*arguments):
@@ -20,10 +21,10 @@ def run(*arguments):
     )
 
 
-def test_two_rules_are_asked_and_counted(tmp_path):
+def test_a_rule_is_asked_and_counted(tmp_path):
     out = tmp_path / "packages.json"
     ended = run(
-        *("--packages", "jax", "optax", "--rules", ":relu6|weighted_logsoftmax"),
+        *("--packages", "optax", "--rules", "weighted_logsoftmax"),
         *("--out", out, "--given"),
     )
     assert ended.returncode == 0, ended.stderr
@@ -34,9 +35,9 @@ def test_two_rules_are_asked_and_counted(tmp_path):
         assert row["outcome"] == {"PASS": "right", "FAIL": "wrong"}.get(
             row["verdict"], row["verdict"].lower()
         )
-    assert set(numbers["packages"]) == {"jax", "optax"}
+    assert set(numbers["packages"]) == {"optax"}
     assert set(ROWS) <= {name for names in numbers["found"].values() for name in names}
-    assert [numbers["packages"][p]["questions"] for p in ("jax", "optax")] == [1, 1]
+    assert numbers["packages"]["optax"]["questions"] == 1
 
 
 def test_truth_without_the_judge(tmp_path):
@@ -47,7 +48,7 @@ def test_truth_without_the_judge(tmp_path):
     assert ended.returncode == 0, ended.stderr
     measured = {row["rule"]: row["measured"] for row in json.loads(out.read_text())["rows"]}
     assert measured == {
-        ROWS[0]: "right",
+        RELU6: "right",
         "jax._src.numpy.ufuncs:_sinc_maclaurin first derivative": "wrong",
     }
 

@@ -433,7 +433,7 @@ class Scene:
     def small(self, finding: Finding) -> bool:
         """Whether a difference is less than half the digits of the entry's natural scale.
 
-        Or one that rounding the inputs makes too, or among inputs of no ordinary size.
+        Or one that rounding the inputs makes too, or among inputs of huge size.
         """
         if finding.entry.of == "value":
             scale = float(self.value_scales[finding.entry.leaf][finding.entry.index])
@@ -447,17 +447,17 @@ class Scene:
         comparison = self.by_point.get(finding.at)
         if comparison is None:
             return False
-        if not float_rung.ordinary(self.problem, comparison.point):
+        if float_rung.huge(self.problem, comparison.point):
             return True
         moved = comparison.spread(finding.entry, self.problem.dtype)
         return off <= float_rung.EXPLAINS * moved
 
     @functools.cached_property
     def float_suspects(self) -> np.ndarray:
-        """Points whose gradient in the dtype asked is far from the same program's in float64."""
-        return float_rung.suspicious(
-            self.native[0][1], self.ours[1], self.scales, self.problem.dtype
-        )
+        """Points whose gradient in the dtype asked is far off in float64's eyes, not the value."""
+        dtype = self.problem.dtype
+        off = float_rung.far(self.native[0][1], self.ours[1], self.scales, dtype)
+        return off & ~float_rung.far(self.native[1][0], self.truth[0], self.value_scales, dtype)
 
     def compared(self, suspects: dict[int, list]) -> dict[int, Any]:
         """Exact comparisons at the points chosen, the simplest suspects first.

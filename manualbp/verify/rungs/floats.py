@@ -50,6 +50,15 @@ def ordinary(problem: Problem, point: Sequence[np.ndarray]) -> bool:
     return True
 
 
+def huge(problem: Problem, point: Sequence[np.ndarray]) -> bool:
+    """Whether the square of an input is no number of the dtype, or nearly none."""
+    high = min(_ORDINARY[1], float(jnp.finfo(problem.dtype).max) ** 0.5 / 4)
+    return any(
+        x.dtype.kind == "f" and np.abs(x).max(initial=0.0) > high
+        for x in point[: len(problem.parts)]
+    )
+
+
 def _plain(problem: Problem, point: Sequence[np.ndarray]) -> bool:
     """Whether the inputs are such that no program of a right rule is far off.
 
@@ -82,11 +91,11 @@ def natural_scales(gradients: Sequence[np.ndarray], ordinary: np.ndarray) -> lis
     return scales
 
 
-def suspicious(
+def far(
     native: Sequence[np.ndarray], wide: Sequence[np.ndarray], scales: Sequence[np.ndarray],
     dtype: Any,
 ) -> np.ndarray:  # fmt: skip
-    """Which points show a gradient that is far from the same program's in float64."""
+    """Which points show results that are far from the same program's in float64."""
     half, top = half_digits(dtype), float(jnp.finfo(dtype).max) / 4
     rows = np.zeros(len(native[0]) if native else 0, bool)
     for got, want, scale in zip(native, wide, scales, strict=True):

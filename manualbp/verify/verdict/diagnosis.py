@@ -98,8 +98,6 @@ def of_finding(scene: Any, comparison: Any, finding: Finding) -> tuple[str, ...]
     """
     if finding.entry.of == "value":
         return ("the forward value is wrong, before any gradient",)
-    if finding.relation == "guard":
-        return (f"a small constant ({finding.why}) is no guard: what it changes is not small",)
     if finding.why == TOGETHER:
         return (
             "ties: each entry alone is a possible derivative, all together are none: the parts "
@@ -121,7 +119,11 @@ def of_finding(scene: Any, comparison: Any, finding: Finding) -> tuple[str, ...]
     if not _wrong_mostly(sample, leaf):
         looks.reverse()
     looks.append(lambda: of_arrays(got, expected))
-    return next(found for look in looks if (found := look()))
+    found = next(found for look in looks if (found := look()))
+    if finding.relation == "guard":
+        text = f"a small constant ({finding.why}) is no guard: what it changes is not small"
+        found = (*found, text)
+    return found
 
 
 def _wrong_mostly(sample: Sample, leaf: int) -> bool:
