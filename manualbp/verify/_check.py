@@ -504,8 +504,9 @@ class Scene:
             )
             larger = functools.partial(self._scales_at, p)
             found += float_rung.compared(
-                comparison, rule, autodiff, self.scales, self.value_scales, larger
-            )
+                comparison, rule, autodiff, self.scales, self.value_scales, larger,
+                p == 0 and p in self.points.special,
+            )  # fmt: skip
         return found
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  # a scene lives as long as its run

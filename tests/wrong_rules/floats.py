@@ -121,6 +121,7 @@ RULES = (
         ),
         "cancellation|overflow",
         pull=functools.partial(minus_one_hot, reference.softmax),
+        below_scale=True,
     ),
     tail(
         "sigmoid_slope_from_its_output",

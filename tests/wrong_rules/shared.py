@@ -63,7 +63,7 @@ class WrongRule:
       diagnosis: a pattern that names the mistake, for re.search in the report's diagnosis.
       below_scale: True if the function is right and so are the floats, up to half the digits of
         an entry's natural scale (the larger of its true and of its median size), wherever the
-        definition's own float value is right.
+        definition's own float value is right; or, far out, no further off than its autodiff.
     """
 
     name: str

@@ -23,8 +23,8 @@ EXPLAINS = 16.0
 _ORDINARY = 1e-12, 1e4
 # The largest number of an array by the smallest, where they are of about one size
 _EVEN = 1e6
-# So many times as far off must be what is found among inputs that are not plain
-_NOT_PLAIN = 4.0
+# Among inputs that are not plain it must leave no digit; at given ones be so many times as far off
+_NOTHING_LEFT, _GIVEN = 0.25, 4.0
 # So many times as far off as autodiff is no worse than autodiff
 _PARITY = 16.0
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
@@ -113,6 +113,7 @@ def compared(
     scales: Sequence[np.ndarray],
     value_scales: Sequence[np.ndarray],
     scales_at: Callable[[], Sequence[np.ndarray]],
+    given: bool,
 ) -> Iterator[FloatFinding]:
     """Findings of the entries at one point whose numbers the dtype can hold.
 
@@ -123,6 +124,7 @@ def compared(
       scales: natural scales of the entries of each gradient.
       value_scales: and of each value.
       scales_at: natural scales of the gradients among inputs as large as those of the point.
+      given: whether it is a point that the user gave.
     """
     problem = comparison.problem
     half, limits = half_digits(problem.dtype), jnp.finfo(problem.dtype)
@@ -153,7 +155,7 @@ def compared(
                 # autodiff, as far off, says that the problem is ill conditioned here
                 theirs = np.abs(np.where(np.isfinite(truth), other - truth, 0.0))
                 worst = np.nan_to_num(theirs, nan=np.inf).max(initial=0.0)
-                off = ~(error <= _NOT_PLAIN * half * size)
+                off = ~(error <= (_GIVEN * half if given else _NOTHING_LEFT) * size)
                 off &= ~(error <= np.minimum(_PARITY * worst, size / 2))
             # what is as large as the largest number, or a limit, overflows in any program
             held = np.isfinite(truth) & (np.abs(truth) < float(limits.max) / 4)
