@@ -67,7 +67,9 @@ def judge(name: str, explore: bool, intended: bool) -> dict:
     except Exception as problem:
         said = {"verdict": "crash", "found": said_by(problem)}
     else:
-        found = "; ".join(map(str, report.diagnosis or report.notes))
+        last = report.evidence[-1].text
+        told = (last,) if report.verdict == "UNDECIDED" else report.diagnosis or report.notes
+        found = "; ".join(map(str, told))
         said = {"verdict": report.verdict, "found": found[:300]}
     return {**said, "seconds": round(time.perf_counter() - start, 1)}
 

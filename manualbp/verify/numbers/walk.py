@@ -147,12 +147,20 @@ def _while(eqn, xs, ar):
     cond_consts, body_consts, carry = xs[:n], xs[n : n + m], xs[n + m :]
     for _ in range(_MOST_STEPS):
         (go,) = evaluate(p["cond_jaxpr"], [*cond_consts, *carry], ar)
-        if go.item() is None:
+        if any(x is None for x in np.ravel(go)):
             raise Straddles("a loop that ends at a tie")
-        if not go:
+        go = np.asarray(go, bool)
+        if not go.any():
             return carry
-        carry = evaluate(p["body_jaxpr"], [*body_consts, *carry], ar)
+        new = evaluate(p["body_jaxpr"], [*body_consts, *carry], ar)
+        carry = new if go.all() else [_where(go, *both) for both in zip(new, carry, strict=True)]
     raise Unsupported(f"while, after {_MOST_STEPS} steps")
+
+
+def _where(go: np.ndarray, new: Any, old: Any) -> np.ndarray:
+    """Of a loop over a batch only some go on."""
+    new, old = as_array(new), as_array(old)
+    return np.where(go.reshape(go.shape + (1,) * (new.ndim - go.ndim)), new, old)
 
 
 def _scan(eqn, xs, ar):

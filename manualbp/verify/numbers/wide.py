@@ -105,6 +105,8 @@ def bounded(closed: core.ClosedJaxpr) -> Callable[..., list[Any]]:
     return lambda *arguments: _run(closed.jaxpr, closed.consts, arguments, Run(False))
 
 
+# Steps of a loop that are counted where their number is not known
+_STEPS = 20
 # Steps of a loop, after which it is taken not to end
 MOST_STEPS = 10_000
 
@@ -173,7 +175,7 @@ def _floats(eqn: Any) -> bool:
 # Which compute in the dtype that they are given, or reinterpret its bits
 _OWN_DTYPE = {
     "bitcast_convert_type", "pure_callback", "io_callback", "debug_callback", "ffi_call",
-    "pallas_call", "nextafter", "shard_map", "custom_vmap_call", "custom_linear_solve",
+    "pallas_call", "nextafter", "shard_map", "custom_vmap_call",
     "custom_partitioning", "reduce", "reduce_window", "linear_call", "run_state", "core_map",
 }  # fmt: skip
 # Over an axis of one device they do nothing
@@ -295,11 +297,17 @@ def _while(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     def step(state: Any) -> Any:
         carry, seen, count = state
         out, taken = body(*body_consts, *carry)
+        go = goes(carry)
+        if go.ndim:  # of a loop over a batch only some go on
+            over = [go.reshape(go.shape + (1,) * (x.ndim - go.ndim)) for x in out]
+            out = [jnp.where(g, a, b) for g, a, b in zip(over, out, carry, strict=True)]
         return out, [a | b for a, b in zip(seen, taken, strict=True)], count + 1
 
+    def goes(carry: list[Any]) -> Any:
+        return _run(*go_on, [*cond_consts, *carry], how.watched(None))[0]
+
     def cond(state: Any) -> Any:
-        (go,) = _run(*go_on, [*cond_consts, *state[0]], how.watched(None))
-        return go & (state[2] < MOST_STEPS)
+        return jnp.any(goes(state[0])) & (state[2] < MOST_STEPS)
 
     out, seen, count = lax.while_loop(cond, step, (list(carry), seen, jnp.int32(0)))
     endless = count >= MOST_STEPS
@@ -311,7 +319,20 @@ def _while(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     return out
 
 
-_CONTROL = {"scan": _scan, "cond": _cond, "while": _while}
+def _linear_solve(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
+    """By the solver that the program brings."""
+    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    first = lengths.matvec + lengths.vecmat
+    consts, b = xs[first : first + lengths.solve], xs[sum(lengths) :]
+    return _run(*_open(jaxprs.solve), [*consts, *b], how)
+
+
+_CONTROL = {
+    "scan": _scan,
+    "cond": _cond,
+    "while": _while,
+    "custom_linear_solve": _linear_solve,
+}
 
 
 # What a comparison tells
@@ -355,27 +376,39 @@ def where(eqn: Any) -> str:
 _JUDGE = str(Path(__file__).resolve().parents[1])
 
 
+def narrow(closed: Any) -> bool:
+    """Whether part of a program runs in a dtype of its own that is no float64."""
+    for eqn in closed.jaxpr.eqns:
+        floating = [v.aval.dtype for v in eqn.outvars if hasattr(v.aval, "dtype")]
+        if eqn.primitive.name in _OWN_DTYPE and any(
+            jnp.issubdtype(d, jnp.inexact) and d not in (np.float64, np.complex128)
+            for d in floating
+        ):
+            return True
+        if any(map(narrow, programs_in(eqn))):
+            return True
+    return False
+
+
+def programs_in(eqn: Any) -> list[Any]:
+    """The programs inside of an equation."""
+    found = [v for value in eqn.params.values()
+             for v in (value if isinstance(value, tuple | list) else (value,))]  # fmt: skip
+    closed = [v for v in found if isinstance(v, core.ClosedJaxpr)]
+    plain = [v for v in found if isinstance(v, core.Jaxpr) and not v.constvars]
+    return closed + [core.ClosedJaxpr(v, ()) for v in plain]
+
+
 def operations(closed: Any) -> int:
     """How many numbers a program makes: the measure of what exact arithmetic costs."""
     total = 0
     for eqn in closed.jaxpr.eqns:
-        p = eqn.params
-        inner = [
-            v
-            for value in p.values()
-            for v in (value if isinstance(value, tuple | list) else (value,))
-            if isinstance(v, core.ClosedJaxpr | core.Jaxpr)
-        ]
+        p, inner = eqn.params, programs_in(eqn)
         sizes = [math.prod(v.aval.shape) for v in eqn.outvars if hasattr(v.aval, "shape")]
         if inner:
-            each = [
-                operations(j if isinstance(j, core.ClosedJaxpr) else core.ClosedJaxpr(j, ()))
-                for j in inner
-                if not (isinstance(j, core.Jaxpr) and j.constvars)
-            ]
-            total += sum(each) * (p["length"] if eqn.primitive.name == "scan" else 1)
-            if eqn.primitive.name == "while":
-                total += 20 * sum(each)
+            each = sum(map(operations, inner))
+            times = {"scan": p.get("length", 1), "while": _STEPS}
+            total += each * times.get(eqn.primitive.name, 1)
         elif eqn.primitive.name == "dot_general":
             (contract, _), _ = p["dimension_numbers"]
             depth = math.prod(eqn.invars[0].aval.shape[i] for i in contract)

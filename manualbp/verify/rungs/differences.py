@@ -7,6 +7,7 @@ import numpy as np
 
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
+from manualbp.verify.numbers.wide import narrow
 from manualbp.verify.rungs.floats import half_digits
 
 # Steps are the size of the entry times these; each is half of the one before
@@ -30,8 +31,8 @@ def decide(
 
     Central differences are extrapolated to step 0 (Ridders 1982); the estimate's own error is the
     largest disagreement between the two best extrapolations. A number is right within ten of
-    those errors, wrong beyond a hundred if autodiff sides with the estimate, or is not there, and
-    undecided else.
+    those errors, wrong beyond a hundred if autodiff sides with the estimate, or is not there and
+    half the digits differ, and undecided else.
 
     Args:
       problem: whose definition is differenced, in float64.
@@ -41,9 +42,12 @@ def decide(
       at: which point it is.
     """
     rng = np.random.default_rng(0)
-    # an iteration stops when it is close: half the digits of the dtype are asked of it
-    stops = "while[" in str(problem.traced.loss.jaxpr)
-    rounding = half_digits(problem.dtype) if stops else _ROUNDING
+    # an iteration stops when it is close, and some programs have a dtype of their own: half the
+    # digits are asked of them
+    programs = [p for p in (problem.traced.ours, problem.traced.truth) if p is not None]
+    rough = "while[" in str(problem.traced.loss.jaxpr) or any(map(narrow, programs))
+    half = half_digits(problem.dtype)
+    rounding = half if rough else _ROUNDING
     for leaf, k in enumerate(problem.differentiated):
         entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
         directions = [_one(point[k].shape, index) for index in entries]
@@ -63,12 +67,14 @@ def decide(
             for i in entries
         ]
         terms = float(np.abs(got[leaf] * line).sum()) if np.all(np.isfinite(got[leaf])) else 0.0
+        sizes = np.abs(got[leaf])[np.isfinite(got[leaf])]
+        typical = float(np.median(sizes)) if sizes.size else 0.0
         for n, ((index, x, other), estimate, error) in enumerate(
             zip(rows, estimates, errors, strict=True)
         ):
             finding = _entry(
                 Entry("gradient", leaf, index or ()), x, other, float(estimate), float(error),
-                terms if n == 0 else 0.0, at, rounding,
+                terms if n == 0 else typical, at, rounding, half,
             )  # fmt: skip
             if index is None and point[k].size > 1:
                 if finding.relation == "other":
@@ -106,7 +112,7 @@ def _along(gradient: np.ndarray, line: np.ndarray) -> float:
 
 def _entry(
     entry: Entry, got: float, autodiff: float | None, estimate: float, error: float,
-    terms: float, at: int, rounding: float,
+    terms: float, at: int, rounding: float, half: float,
 ) -> Finding:  # fmt: skip
     if not np.isfinite(estimate) or not np.isfinite(error):
         return Finding(entry, "undecided", got, estimate, TRUTH, why="no estimate", at=at)
@@ -119,8 +125,12 @@ def _entry(
         gap, size = max(abs(got - estimate), error), max(abs(got), abs(estimate))
         digits = -np.log10(gap / size) if gap and size else np.inf
         return Finding(entry, "same", got, estimate, TRUTH, digits, at=at)
-    sure = error <= 1e-4 * max(abs(estimate), 1e-300) or (not np.isfinite(got) and error < 1e-3)
-    sides = near(autodiff, 10) if autodiff is not None and np.isfinite(autodiff) else sure
+    if autodiff is not None and np.isfinite(autodiff):
+        sides = near(autodiff, 10)
+    else:  # an estimate that nothing sides with: of a bounded error, and far from it
+        small = error <= 1e-4 * max(abs(estimate), 1e-300)
+        far = not abs(got - estimate) <= half * max(abs(got), abs(estimate), terms)
+        sides = (small and far) or (not np.isfinite(got) and error < 1e-3)
     if sides and not near(got, 100):
         return Finding(entry, "other", got, estimate, TRUTH, at=at)
     return Finding(entry, "undecided", got, estimate, TRUTH, why="the estimate is rough", at=at)
@@ -176,6 +186,4 @@ _AT_ONCE = 64
 
 def _eps(problem: Problem) -> float:
     """The rounding of the program that is differenced: some run in a dtype of their own."""
-    text = str(problem.traced.loss.jaxpr)
-    own = any(name in text for name in ("callback", "ffi_call", "pallas_call"))
-    return float(np.finfo(np.float32 if own else np.float64).eps)
+    return float(np.finfo(np.float32 if narrow(problem.traced.loss) else np.float64).eps)

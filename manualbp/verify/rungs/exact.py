@@ -18,8 +18,10 @@ from jax.extend import core
 
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
+from manualbp.verify.numbers.arithmetic import as_array
 from manualbp.verify.numbers.balls import Arb, is_nan, precision
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating, lift
+from manualbp.verify.numbers.wide import programs_in
 
 # Bits at which a comparison is tried before it is left undecided
 PRECISIONS = (256, 1024, 4096)
@@ -428,7 +430,7 @@ class Comparison:
             arithmetic = Arb(held=held, holding="replay" if k else "record")
             moved = [lift(x, arithmetic.lift) for x in self.point]
             for i, along in direction.items():
-                moved[i] = moved[i] + lift(along, arithmetic.lift) * h
+                moved[i] = as_array(moved[i] + lift(along, arithmetic.lift) * h)
             results.append(evaluate(self.problem.traced.loss, moved, arithmetic)[0].item())
         return results
 
@@ -726,12 +728,8 @@ def guards_of(closed: Any) -> Iterator[float]:
                 c = float(v.val) if is_floating(np.asarray(v.val).dtype) else 0.0
                 if 0 < abs(c) <= 1e-6 or 0 < abs(c - 1) <= 1e-6:
                     yield c
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(inner, core.ClosedJaxpr):
-                    yield from guards_of(inner)
-                elif isinstance(inner, core.Jaxpr) and not inner.constvars:
-                    yield from guards_of(core.ClosedJaxpr(inner, ()))
+        for inner in programs_in(eqn):
+            yield from guards_of(inner)
 
 
 def _all_entries(of: Any, arrays: Sequence[np.ndarray]) -> Iterator[Entry]:
