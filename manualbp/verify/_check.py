@@ -42,9 +42,13 @@ from manualbp.verify.verdict.shrink import shrink
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
 # Numbers that exact arithmetic makes in a run, and at one point, at most
-_BUDGET, _MOST = 1.6e7, 4e6
+_BUDGET, _MOST = 2e6, 4e6
+# Points that are compared at once: a wrong rule is told from the first
+_AT_ONCE = 8
 # Points beside one, at which a value that does not jump is nearly the same
 _NUDGES = (1.0, 1 + 1e-9, 1 - 1e-9)
+# The part of an entry's natural scale by which autodiff must be off to be told
+_GROSSLY = 1e-6
 # What a judge must not raise, whatever it is asked
 _NET: tuple[type[Exception], ...] = (Exception,)
 # Points whose floats alone look wrong, for exact arithmetic
@@ -338,27 +342,26 @@ def judge(run: _Run, args: tuple, explore: bool, level: Level, linear: bool | No
     if truth[1] is None:
         return _by_differences(run, scene, "no autodiff")
     try:
-        comparisons = scene.compared(suspects)
+        return _by_exact(run, scene, suspects)
     except Unsupported as primitive:
         return _by_differences(run, scene, f"{primitive} has no exact form")
     except TooLarge as reason:
         return _by_differences(run, scene, str(reason))
-    return _by_exact(run, scene, comparisons)
 
 
-def _by_exact(run: _Run, scene: "Scene", comparisons: dict) -> Report:
+def _by_exact(run: _Run, scene: "Scene", suspects: dict[int, list[Entry]]) -> Report:
     """Findings of all comparisons, decided; then floats, and higher derivatives."""
     problem, points = run.problem, scene.points
     findings: list[Finding] = []
     undecided: list[str] = []
     by_point = scene.by_point
-    for p, comparison in comparisons.items():
+    for p, comparison in scene.compared(suspects):
         if isinstance(comparison, Straddles):
             undecided.append(str(comparison))
             continue
         comparison.at = p
         by_point[p] = comparison
-        for finding in comparison.findings:
+        for finding in comparison.findings(suspects.get(p, ())):
             findings.append(replace(finding, at=p))
             if finding.relation == "other":
                 break  # what fails the rule is told from one entry
@@ -461,8 +464,8 @@ class Scene:
         off = float_rung.far(self.native[0][1], self.ours[1], self.scales, dtype)
         return off & ~float_rung.far(self.native[1][0], self.truth[0], self.value_scales, dtype)
 
-    def compared(self, suspects: dict[int, list]) -> dict[int, Any]:
-        """Exact comparisons at the points chosen, the simplest suspects first.
+    def compared(self, suspects: dict[int, list]) -> Iterator[tuple[int, Any]]:
+        """Exact comparisons at the points chosen, the simplest first; or why there is none.
 
         Raises:
           Unsupported: a primitive has no exact form.
@@ -481,15 +484,17 @@ class Scene:
         chosen += spread([p for p in drawn if p not in suspects and p not in chosen], points.always)
         chosen += list(points.at_thresholds)
         chosen = [p for p in chosen if all(np.all(np.isfinite(x)) for x in points.point(p))]
-        most = max(1, int(_BUDGET / max(cost, 1)))
+        most = max(2, int(_BUDGET / max(cost, 1)))
         if len(chosen) > most:  # thresholds and ordinary points in turn
             first = [p for p in chosen if p not in points.at_thresholds]
             last = [p for p in chosen if p in points.at_thresholds]
             chosen = first[: max(1, most - len(last), most // 2)]
             chosen += last[: most - len(chosen)]
-        return dict(
-            zip(chosen, exact.compare_many(problem, [points.point(p) for p in chosen]), strict=True)
-        )
+        for start in range(0, len(chosen), _AT_ONCE):
+            some = chosen[start : start + _AT_ONCE]
+            yield from zip(
+                some, exact.compare_many(problem, [points.point(p) for p in some]), strict=True
+            )
 
     def floats(self, comparisons: dict[int, exact.Comparison], strict: bool) -> list[FloatFinding]:
         """Findings in the dtype asked, at drawn points; where strict, of lost digits everywhere."""
@@ -527,7 +532,7 @@ class Scene:
 
     def _lost(self, p: int, comparison: exact.Comparison) -> Iterator[FloatFinding]:
         """Entries whose digits float64 loses, though the problem does not."""
-        for f in comparison.findings:
+        for f in comparison.findings():
             results = self.ours[0] if f.entry.of == "value" else self.ours[1]
             got = float(results[f.entry.leaf][(p, *f.entry.index)])
             if float_rung.lost(comparison, f.entry, got):
@@ -755,8 +760,13 @@ def _notes(run: _Run, findings: list[Finding], scene: Scene) -> None:
         if f.relation == "same" and f.entry.of == "gradient" and f.truth != "float64 differences":
             autodiff = float(scene.truth[1][f.entry.leaf][(f.at, *f.entry.index)])
             truth = float(f.expected)
-            if not abs(autodiff - truth) <= _TRIAGE * abs(truth):
-                run.note("autodiff of the definition is wrong here in float64, the rule is right")
+            size = max(abs(truth), float(scene.scales[f.entry.leaf][f.entry.index]))
+            if not abs(autodiff - truth) <= _GROSSLY * size:
+                where = scene.points.style(f.at)
+                run.note(
+                    f"autodiff of the definition is off in float64 at a point ({where}): "
+                    f"{autodiff:.6g} for {truth:.6g}; the rule is right there"
+                )
                 return
 
 

@@ -371,6 +371,11 @@ class Problem:
         return self.intended is not None or "custom_vjp_call" in str(self.traced.loss.jaxpr)
 
     @functools.cached_property
+    def iterates(self) -> bool:
+        """Whether the definition is a loop that JAX cannot differentiate."""
+        return self.traced.truth is None and "while[" in str(self.traced.loss.jaxpr)
+
+    @functools.cached_property
     def traced_value(self) -> Any:
         """The definition's value alone, as a jaxpr of leaves and cotangents."""
         return self.trace(lambda leaves, dy: value_parts(self.definition(*self.arguments(leaves))))

@@ -20,6 +20,8 @@ EFFORT: dict[str, tuple[int, int, int]] = {
 }
 # Points on and beside thresholds, at most
 THRESHOLDS = 24
+# Relative movement of given arguments of a loop that iterates until it is close
+_NEAR = 0.1
 # Cotangents at given arguments, where nothing else is tried
 _GIVEN = 8
 
@@ -84,12 +86,18 @@ def points_for(problem: Problem, args: tuple, explore: bool, level: Level, seed:
     n = problem.points_that_fit(number)
     stacks = [*problem.draw_styles(rng, n), *problem.cotangents_styles(rng, n)]
     special = []
+    if given is not None and problem.iterates:  # which may not end far from what was given
+        for k, (x, first) in enumerate(zip(stacks, given, strict=False)):
+            if x.dtype.kind == "f" and not problem.spec(k).structured:
+                near = first * (1 + _NEAR * rng.standard_normal(x.shape))
+                stacks[k] = np.asarray(problem.held(k, problem.spec(k).project(near)))
     if given is not None:
         for x, first in zip(stacks, given, strict=False):
             x[0] = first
         special.append(0)
-    found = problem.thresholds[:THRESHOLDS]
-    centre = problem.centre()
+    near = given is not None and problem.iterates
+    found = [] if near else problem.thresholds[:THRESHOLDS]
+    centre = None if near else problem.centre()
     extra = [*found]
     if centre is not None:
         special.append(n + len(extra))

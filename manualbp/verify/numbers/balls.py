@@ -21,7 +21,7 @@ from manualbp.verify.numbers.arithmetic import Straddles, Unsupported, array, si
 ZERO, ONE = arb(0), arb(1)
 NAN, INF, MINUS_INF = arb("nan"), arb("inf"), arb("-inf")
 
-# A constant within so much of 0, 1 or -1 is a guard (1e-10 in a denominator, a clip at 1 - 1e-7)
+# A constant within so much of 0 is a guard, such as 1e-10 in a denominator
 _GUARD = 1e-6
 
 # Products of matrices of more multiplications are left to Arb
@@ -78,8 +78,8 @@ class Arb:
       ties: decide them one way or the other instead: whether the first of two equal numbers is
         the larger, tie by tie in the order in which a program meets them (False where the list
         ends). `met` says how many it met.
-      without_guards: take constants of a program within 1e-6 of 0, 1 or -1 for those. `guards`
-        lists which were.
+      without_guards: take constants of a program within 1e-6 of 0 for 0. `guards` lists which
+        were.
       holding: "record" appends to `held` each value that the program holds constant
         (`stop_gradient`), in the order met; "replay" gives those of `held` instead of the values
         met, so that a difference quotient holds what the definition does.
@@ -153,11 +153,9 @@ class Arb:
             return acb(self.constant(x.real, dtype), self.constant(x.imag, dtype))
         if not math.isfinite(x) or x == 0:
             return arb(x)
-        if self.without_guards:
-            for near in (0.0, 1.0, -1.0):
-                if 0 < abs(x - near) <= _GUARD:
-                    self.guards.add(x)
-                    return arb(near)
+        if self.without_guards and abs(x) <= _GUARD:
+            self.guards.add(x)
+            return arb(0)
         if not self.rounded_constants:
             return arb(x)
         bits, short = significant_bits(dtype)
@@ -282,7 +280,7 @@ class Arb:
     def integer_part(self, x: arb) -> int:
         """Truncation toward zero."""
         if not x.is_finite():
-            raise Unsupported("an infinity or NaN as an integer")
+            raise Straddles("an infinity or NaN as an integer")
         below = x.floor().unique_fmpz() if _sign(x) >= 0 else x.ceil().unique_fmpz()
         if below is None:
             raise Straddles(f"the integer part of {x.str(6)}")

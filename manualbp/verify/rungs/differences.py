@@ -47,7 +47,8 @@ def decide(
     programs = [p for p in (problem.traced.ours, problem.traced.truth) if p is not None]
     rough = "while[" in str(problem.traced.loss.jaxpr) or any(map(narrow, programs))
     half = half_digits(problem.dtype)
-    rounding = half if rough else _ROUNDING
+    half = 32 * half if rough else half
+    rounding = half / 4 if rough else _ROUNDING
     for leaf, k in enumerate(problem.differentiated):
         entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
         directions = [_one(point[k].shape, index) for index in entries]
@@ -177,6 +178,13 @@ def _richardson(
                 best = np.where(improves, better[row], best)
                 error = np.where(improves, bound, error)
             previous = better
+        # where a function is smooth its middle lies on the line, but for the square of the step
+        middle = np.asarray(problem.compiled_loss(centre, [a[None] for a in centre]))[0]
+        bent = np.abs(plus[-1] + minus[-1] - 2 * middle) / steps[-1]
+        smooth = bent <= np.abs(best) / 4 + 1e3 * noise[-1] + 1e-3 * np.nanmax(
+            np.abs(best), initial=0.0
+        )
+        error = np.where(smooth, error, np.inf)
     return best, error
 
 

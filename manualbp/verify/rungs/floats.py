@@ -21,6 +21,8 @@ from manualbp.verify.rungs.exact import Comparison, agreement, floats
 EXPLAINS = 16.0
 # Inputs of ordinary size, beyond which a float may overflow or vanish on the way
 _ORDINARY = 1e-12, 1e4
+# Entries of an array of each kind that are looked at
+_MOST = 128
 # The largest number of an array by the smallest, where they are of about one size
 _EVEN = 1e6
 # Among inputs that are not plain it must leave no digit; at given ones be so many times as far off
@@ -155,13 +157,13 @@ def compared(
                 # autodiff, as far off, says that the problem is ill conditioned here
                 theirs = np.abs(np.where(np.isfinite(truth), other - truth, 0.0))
                 worst = np.nan_to_num(theirs, nan=np.inf).max(initial=0.0)
+                if not given:  # where the array is graded, its largest entries say what is lost
+                    size = np.maximum(size, half * np.abs(truth).max(initial=0.0) / _NOTHING_LEFT)
                 off = ~(error <= (_GIVEN * half if given else _NOTHING_LEFT) * size)
                 off &= ~(error <= np.minimum(_PARITY * worst, size / 2))
             # what is as large as the largest number, or a limit, overflows in any program
             held = np.isfinite(truth) & (np.abs(truth) < float(limits.max) / 4)
-        for index in np.ndindex(truth.shape):
-            if not held[index]:
-                continue
+        for index in _looked_at(off, held):
             entry = Entry(of, leaf, index)
             finding = comparison.entry(entry)
             if finding.relation not in ("same", "similar", "guard"):
@@ -178,6 +180,12 @@ def compared(
                 entry, float(truth[index]), float(got[index]), float(other[index]),
                 float(size[index]), explained, grossly, at=comparison.at,
             )  # fmt: skip
+
+
+def _looked_at(off: np.ndarray, held: np.ndarray) -> list[tuple]:
+    """Entries that are off, and a spread of the others."""
+    places = [*np.argwhere(off & held)[:_MOST].tolist(), *np.argwhere(held)[:_MOST].tolist()]
+    return list(dict.fromkeys(map(tuple, places)))
 
 
 def lost(comparison: Comparison, entry: Entry, got: float) -> bool:
@@ -228,7 +236,7 @@ def grade(findings: Sequence[FloatFinding], problem: Problem) -> str:
 
     def ulps(f: FloatFinding, got: float) -> float:
         error = abs(got - f.truth)
-        return error / (eps * max(abs(f.truth), tiny)) if np.isfinite(error) else np.inf
+        return error / (eps * max(f.scale, tiny)) if np.isfinite(error) else np.inf
 
     ours = max(findings, key=lambda f: ulps(f, f.rule))
     known = [f for f in findings if not np.isnan(f.autodiff) or not np.isnan(f.truth)]
@@ -236,7 +244,8 @@ def grade(findings: Sequence[FloatFinding], problem: Problem) -> str:
     a, b = ulps(ours, ours.rule), ulps(theirs, theirs.autodiff)
     word = "better than" if a * 4 < b else "worse than" if a > 4 * b + 4 else "as good as"
     return (
-        f"{word} autodiff: at worst {_ulps(a)} ULP of {problem.dtype}, jax.grad {_ulps(b)} "
+        f"{word} autodiff: at worst {_ulps(a)} ULP of {problem.dtype} of an entry's natural scale, "
+        f"jax.grad {_ulps(b)} "
         f"(at the rule's worst: truth {ours.truth:.6g}, rule {ours.rule:.6g}, "
         f"autodiff {ours.autodiff:.6g})"
     )

@@ -80,7 +80,12 @@ def _derivative(problem: Problem, pullback: Callable) -> Any:
     def along(leaves, cotangents):
         at = [leaves[k] for k in problem.differentiated]
         out, pull = jax.vjp(lambda d: pulled(leaves, cotangents, d), at)
-        return pull([_direction(x) for x in out])[0]
+        bent = pull([_direction(x) for x in out])[0]
+        # symmetric matrices move along symmetric ones alone
+        return [
+            (x + x.mT) / 2 if problem.spec(k).domain in ("symmetric", "definite") else x
+            for k, x in zip(problem.differentiated, bent, strict=True)
+        ]
 
     return problem.trace(along)
 

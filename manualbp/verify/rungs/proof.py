@@ -313,7 +313,7 @@ class _Prover:
             dy = problem.cotangents(rng, "round")
             point = self._moved_near([*problem.draw(rng, style), *dy])
             try:
-                wrong = any(map(_refutes, _exact.compare(problem, point).findings))
+                wrong = any(map(_refutes, _exact.compare(problem, point).findings()))
             except (Straddles, Unsupported, ValueError):
                 continue
             if wrong:

@@ -46,7 +46,7 @@ def fails_at(problem: Problem, point: list, like: Finding) -> Failure | None:
             x.shape for x in comparison.pull
         ]:  # another failure, of the contract, on these shapes
             return None
-        for finding in comparison.findings:
+        for finding in comparison.findings([like.entry]):
             same = finding.entry[:2] == like.entry[:2] and finding.why == like.why
             if finding.relation == "other" and same:
                 return comparison, finding
