@@ -12,12 +12,11 @@ from tests.wrong_rules import KINDS, WRONG_RULES, WrongRule
 
 # What is wrong with these, the diagnosis does not say yet
 UNNAMED = {
-    "batched_matmul_with_batches_mixed",
     "binary_cross_entropy_for_hard_labels",
-    "complex_square_modulus_conjugated",
     "convolution_kernel_flipped",
     "cross_entropy_for_labels_that_sum_to_1",
-    "log_cosh_value_overflows",
+    "labels_of_minus_1_and_1_taken_for_0_and_1",
+    "logsumexp_gradient_not_shifted",
     "swish_gradient_of_beta_1",
 }
 
@@ -74,7 +73,7 @@ def test_what_is_lost_below_the_natural_scale_passes(name):
     entry = BY_NAME[name]
     report = check(entry.wrong, *entry.args, definition=entry.definition)
     assert report.verdict == "PASS", report
-    assert "worse than autodiff" in report.grade or "as good as autodiff" in report.grade, report
+    assert "autodiff: at worst" in report.grade, report
 
 
 def test_nine_labels_in_ten_are_right():

@@ -159,7 +159,11 @@ def _equation(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
         how.watch.note(name, where(eqn), _DECISIONS[name](*xs))
     if name in _OWN_DTYPE or not _floats(eqn):
         return _native(eqn, xs)
-    params = {k: _wide_parameter(k, v) for k, v in eqn.params.items()}
+    params = {k: _wide_parameter(v) for k, v in eqn.params.items()}
+    if "precision" in params:  # an algorithm of another dtype
+        params["precision"] = None
+    if params.get("update_jaxpr") is not None:
+        params |= _wide_update(eqn.params["update_jaxpr"], eqn.params["update_consts"])
     out = eqn.primitive.bind(*xs, **params)
     return list(out) if eqn.primitive.multiple_results else [out]
 
@@ -205,9 +209,15 @@ def _array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else jnp.asarray(x)
 
 
-def _wide_parameter(name: str, value: Any) -> Any:
-    if name in ("update_jaxpr", "update_consts", "precision"):  # made anew for the new dtype
-        return None if name != "update_consts" else ()
+def _wide_update(jaxpr: Any, consts: Any) -> dict[str, Any]:
+    """How a scatter combines two numbers, of float64 or complex128."""
+    combine = widened(core.ClosedJaxpr(jaxpr, consts))
+    number = wide(jnp.zeros((), jaxpr.invars[0].aval.dtype))
+    closed = jax.make_jaxpr(lambda x, y: combine(x, y)[0])(number, number)
+    return {"update_jaxpr": closed.jaxpr, "update_consts": tuple(closed.consts)}
+
+
+def _wide_parameter(value: Any) -> Any:
     try:
         dtype = np.dtype(value) if isinstance(value, np.dtype | type) else None
     except TypeError:

@@ -186,7 +186,7 @@ def _same_primal(problem: Problem, point: list) -> Iterator:
     with problem.mode():
         traced = [[x[0] for x in xs] for xs in problem.native([x[None] for x in given])[0]]
         # compiled in other ways a program rounds otherwise, in the dtype that it has
-        tolerance = float(jnp.finfo(problem.dtype).eps) ** 0.6
+        tolerance = _eps_inside(problem) ** 0.6
         leaves = [
             jax.device_put(x) if isinstance(x, np.ndarray) else jnp.asarray(x)
             for x in problem.concrete(given[:n])
@@ -198,6 +198,13 @@ def _same_primal(problem: Problem, point: list) -> Iterator:
         primal = value_parts(problem.subject.forward(*problem.arguments(leaves)))
         text = "the function's own value differs from its fwd"
         yield from _agree(text, primal, traced[0], "value", tolerance, 1.0)
+
+
+def _eps_inside(problem: Problem) -> float:
+    """Of the narrowest dtype that the rule computes in."""
+    text = str(problem.traced.ours.jaxpr)
+    inside = [d for d, short in (("bfloat16", "bf16["), ("float16", " f16[")) if short in text]
+    return max(float(jnp.finfo(d).eps) for d in (problem.dtype, *inside))
 
 
 # Primitives whose batching is written by hand; JAX's own are batched right, one by one and together

@@ -708,7 +708,9 @@ class Comparison:
         for x in self.point:
             many = np.stack([x] * NUDGES)
             if is_floating(many.dtype):
-                many = many + rng.choice([-0.5, 0.5], many.shape) * spacing(many, dtype)
+                # half an ULP, and of float64 one, as no number lies between
+                step = 1.0 if dtype.itemsize == 8 else 0.5
+                many = many + rng.choice([-step, step], many.shape) * spacing(many, dtype)
             stacks.append(many)
         rows = run_many(self.problem.traced.truth, stacks)
         return [row for row in rows if not isinstance(row, Straddles)]
