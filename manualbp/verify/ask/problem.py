@@ -348,6 +348,7 @@ class Problem:
         return self._ours
 
     _ours: Any = None
+    formed: list | None = None  # what the form was found to be, when the subject was traced
 
     @functools.cached_property
     def traced_truth(self) -> Any:

@@ -71,6 +71,12 @@ _NOT_FLOATING = ("integers", "permutation", "key", "none", "static")
 
 def form(problem: Problem) -> list[ContractBroken | None]:
     """Trees, shapes and dtypes in the dtypes asked for, found by tracing: nothing is compiled."""
+    if problem.formed is None:
+        problem.formed = _form(problem)
+    return problem.formed
+
+
+def _form(problem: Problem) -> list[ContractBroken | None]:
     with problem.mode():
         try:
             y = jax.eval_shape(
