@@ -529,11 +529,6 @@ def quick_options() -> dict[str, Any]:
     return options
 
 
-def mode_of(dtype: Any) -> Any:
-    """64-bit mode for float64, and for no other dtype: as its users run it."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)
-
-
 def value_parts(tree: Any) -> list:
     """The real parts of a value's floating leaves."""
     out: list[Any] = []

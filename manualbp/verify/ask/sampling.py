@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -131,6 +131,3 @@ def spread(points: Sequence[int], n: int) -> list[int]:
             if group and len(found) < n:
                 found.append(group.pop(0))
     return found
-
-
-__all__: list[Any] = ["EFFORT", "Level", "Points", "points_for", "spread"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from manualbp.verify.evidence import Entry, Finding, FloatFinding, Verdict
+from manualbp.verify.evidence import Finding, FloatFinding, Verdict
 from manualbp.verify.numbers.balls import precision
 from manualbp.verify.rungs.exact import PRECISIONS, SAME, SIMILAR, agreement
 
@@ -158,6 +158,3 @@ def planted(finding: Finding, size: float) -> Finding:
     return replace(
         finding, relation=relation, got=got, digits=digits, factor=factor, nearby=(factor,)
     )
-
-
-__all__ = ["Decision", "Entry", "approximates", "decide", "planted", "power"]
