@@ -73,7 +73,7 @@ def test_what_is_lost_below_the_natural_scale_passes(name):
     entry = BY_NAME[name]
     report = check(entry.wrong, *entry.args, definition=entry.definition)
     assert report.verdict == "PASS", report
-    assert "autodiff: at worst" in report.grade, report
+    assert "autodiff: at worst" in report.grade or "far out" in " ".join(report.notes), report
 
 
 def test_nine_labels_in_ten_are_right():

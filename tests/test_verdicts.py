@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend import core
+from jax.interpreters import mlir
 
 from manualbp.verify import Spec, check
 
@@ -337,6 +339,80 @@ def test_definitions_that_jax_cannot_differentiate_are_differenced(factor, verdi
     assert report.evidence[-1].rung == "differences"
 
 
+def primitive_of(name, function):
+    """A package's own primitive, which JAX can run and not differentiate."""
+    primitive = core.Primitive(name)
+    primitive.def_impl(function)
+    primitive.def_abstract_eval(lambda x, **_: jax.core.ShapedArray(x.shape, jnp.float32))
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
+    return primitive
+
+
+def _sines(x, *, precision):
+    assert precision == "highest"  # a parameter of its own meaning
+    return jnp.sin(x.astype(jnp.float32))
+
+
+sines = primitive_of("sines", _sines)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "PASS"), (1.01, "FAIL")])
+def test_a_foreign_primitive_is_differenced_in_its_own_dtype(factor, verdict):
+    def value(x):
+        return 2 * sines.bind(x, precision="highest")
+
+    rule = custom(value, lambda r, dy: (factor * 2 * dy * jnp.cos(r[0]),))
+    report = check(rule, f32([0.3, 1.2, -2.0]))
+    assert report.verdict == verdict, report
+    assert report.evidence[-1].rung == "differences"
+
+
+def test_a_definition_whose_autodiff_leaks_is_differenced():
+    def squared(x):  # its inner rule closes over what is differentiated
+        inner = jax.custom_vjp(lambda y: x * y)
+        inner.defvjp(lambda y: (x * y, None), lambda _, dy: (x * dy,))
+        return inner(x)
+
+    report = check(custom(squared, lambda r, dy: (2 * dy * r[0],)), f32([0.3, 1.2]))
+    assert report.verdict == "PASS", report
+
+
+# Masks whose infinities are given
+
+
+def biased(scores, bias):
+    return jax.nn.softmax(scores + bias)
+
+
+BIAS = jnp.where(jnp.tril(jnp.ones((3, 3), bool)), 0, -jnp.inf).astype(jnp.float32)
+BIASED = {
+    "right": (lambda g, p: (g, g), "PASS"),
+    "not a number where masked": (lambda g, p: (g, g / p * p), "FAIL"),
+    "its sign": (lambda g, p: (g, -g), "FAIL"),
+}
+
+
+@pytest.mark.parametrize("explore", [True, False])
+@pytest.mark.parametrize("case", BIASED)
+def test_infinities_of_a_mask_are_numbers_to_compare_at(case, explore):
+    pull, verdict = BIASED[case]
+    rule = jax.custom_vjp(biased)
+    rule.defvjp(lambda *args: (biased(*args),) * 2, lambda p, dy: pull(softmax_pull(p, dy), p))
+    report = check(rule, f32(np.random.default_rng(0).normal(size=(3, 3))), BIAS, explore=explore)
+    assert report.verdict == verdict, report
+
+
+def test_far_out_what_is_below_the_natural_scale_is_for_the_strict():
+    def saturates(x):
+        return jnp.tanh(jnp.clip(x, -20, 20))
+
+    rule = custom(saturates, lambda r, dy: (dy / jnp.cosh(r[0]) ** 2,))
+    report = check(rule, Spec((3,)))
+    assert report.verdict == "PASS", report
+    assert "far out" in " ".join(report.notes)
+    assert check(rule, Spec((3,)), strict=True).verdict == "FAIL"
+
+
 def test_kinks_that_are_given_are_no_wrong_second_derivatives():
     rule = custom(lambda x: jnp.maximum(x, 0) ** 2, lambda r, dy: (2 * dy * jnp.maximum(r[0], 0),))
     assert check(rule, f32([0.0, 1.0]), explore=False).verdict == "PASS"
@@ -387,6 +463,18 @@ sharpened.defvjp(
     lambda power, x, dy: (dy * power * jnp.abs(x) ** (power - 1) * jnp.sign(x),),
 )
 
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def powers(exponents, x):
+    return [x**k for k in exponents]
+
+
+@powers.defjvp
+def _(exponents, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return powers(exponents, x), [k * x ** (k - 1) * dx for k in exponents]
+
+
 FORMS = {
     "an array that is not differentiated": (
         masked,
@@ -424,6 +512,12 @@ FORMS = {
     "a Python number": (
         custom(lambda x, s: x * s, lambda r, dy: (dy * r[1], jnp.sum(dy * r[0]))),
         (bf16([1.0, 2.0]), 0.5),
+        {},
+        "PASS",
+    ),
+    "a constant that is a container": (
+        powers,
+        ((1, 2, 3), Spec((2,))),
         {},
         "PASS",
     ),

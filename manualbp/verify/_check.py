@@ -362,8 +362,11 @@ def _by_exact(run: _Run, scene: "Scene", suspects: dict[int, list[Entry]]) -> Re
         comparison.at = p
         by_point[p] = comparison
         for finding in comparison.findings(suspects.get(p, ())):
-            findings.append(replace(finding, at=p))
-            if finding.relation == "other":
+            found = replace(finding, at=p)
+            if not run.strict and found.relation == "other" and scene.negligible(found):
+                found = replace(found, relation="negligible")
+            findings.append(found)
+            if found.relation == "other":
                 break  # what fails the rule is told from one entry
         if findings and findings[-1].relation == "other":
             break
@@ -374,7 +377,7 @@ def _by_exact(run: _Run, scene: "Scene", suspects: dict[int, list[Entry]]) -> Re
         findings = [replace(f, nearby=nearby) if f is because else f for f in findings]
         decision = decide(findings, small=scene.small)
     for f in findings:
-        run.decided["skipped" if f.relation in ("skipped", "undecided") else f.truth] += 1
+        run.decided["skipped" if f.relation in _UNDECIDED else f.truth] += 1
     doubt = _doubt(problem, scene)
     if doubt and (decision.verdict != "PASS" or run.strict):
         text = f"the judge's own arithmetic of {doubt} differs from JAX's in float64"
@@ -419,6 +422,11 @@ def _by_exact(run: _Run, scene: "Scene", suspects: dict[int, list[Entry]]) -> Re
     return run.report("PASS")
 
 
+_UNDECIDED = ("skipped", "undecided", "negligible")
+# Styles of points whose numbers may be tiny, huge, or of many sizes at once
+_FAR_OUT = ("special", "wide", "scaled", "tails", "threshold")
+
+
 class TooLarge(Exception):
     """The programs make more numbers than exact arithmetic is given time for."""
 
@@ -457,6 +465,13 @@ class Scene:
         moved = comparison.spread(finding.entry, self.problem.dtype)
         return off <= float_rung.EXPLAINS * moved
 
+    def negligible(self, finding: Finding) -> bool:
+        """Whether a difference lies far out, below half the digits of the entry's natural scale."""
+        points, p = self.points, finding.at
+        far_out = p not in points.special and points.style(p) in _FAR_OUT
+        sided = isinstance(finding.expected, tuple)
+        return far_out and not points.only_given and not sided and self.small(finding)
+
     @functools.cached_property
     def float_suspects(self) -> np.ndarray:
         """Points whose gradient in the dtype asked is far off in float64's eyes, not the value."""
@@ -483,7 +498,7 @@ class Scene:
         chosen += spread([p for p in floats if p not in chosen], _FLOAT_SUSPECTS)
         chosen += spread([p for p in drawn if p not in suspects and p not in chosen], points.always)
         chosen += list(points.at_thresholds)
-        chosen = [p for p in chosen if all(np.all(np.isfinite(x)) for x in points.point(p))]
+        chosen = [p for p in chosen if points.exists(p)]
         most = max(2, int(_BUDGET / max(cost, 1)))
         if len(chosen) > most:  # thresholds and ordinary points in turn
             first = [p for p in chosen if p not in points.at_thresholds]
@@ -614,7 +629,7 @@ def _by_differences(run: _Run, scene: Scene, why: str) -> Report:
         if len(findings) > 500:
             break
         point = points.point(p)
-        if not all(np.all(np.isfinite(x)) for x in point):
+        if not points.exists(p):
             continue
         pulled = [x[p] for x in scene.ours[1]]
         autodiff = None if scene.truth[1] is None else [x[p] for x in scene.truth[1]]
@@ -746,6 +761,13 @@ def _notes(run: _Run, findings: list[Finding], scene: Scene) -> None:
     digits = min((f.digits for f in findings if f.relation in ("same", "similar")), default=np.inf)
     if digits < exact.SAME:
         run.note(f"an approximation: rule and definition agree to {digits:.1f} digits")
+    far = [f for f in findings if f.relation == "negligible"]
+    if far:
+        got, expected = float(far[0].got), float(far[0].expected)
+        run.note(
+            f"another function far out, by less than half the digits of the entry's natural scale "
+            f"({got:.3g} for {expected:.3g}, say): strict refuses that"
+        )
     guards = [f for f in findings if f.relation == "guard"]
     if guards:
         plain = [f for f in guards if float_rung.ordinary(run.problem, scene.points.point(f.at))]

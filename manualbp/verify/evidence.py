@@ -26,8 +26,9 @@ class Finding:
     Attributes:
       entry: which.
       relation: "same" function there; "similar", to some digits; "kink", between the one-sided
-        derivatives; "guard", the same but for small constants; "other"; "undecided"; "skipped",
-        where the definition or its derivative does not exist.
+        derivatives; "guard", the same but for small constants; "other"; "negligible", the same,
+        where it is below the entry's natural scale; "undecided"; "skipped", where the definition
+        or its derivative does not exist.
       got: what the rule is there.
       expected: the truth; at a kink the two one-sided derivatives.
       truth: what decided.
@@ -40,7 +41,9 @@ class Finding:
     """
 
     entry: Entry
-    relation: Literal["same", "similar", "kink", "guard", "other", "undecided", "skipped"]
+    relation: Literal[
+        "same", "similar", "kink", "guard", "other", "negligible", "undecided", "skipped"
+    ]
     got: Any = None
     expected: Any = None
     truth: Truth = "autodiff"

@@ -56,6 +56,7 @@ RULES = (
         TANH,
         "tail|cancellation",
         slope=lambda x: jnp.where(jnp.abs(x) > 20, 0, sech2(x)),
+        below_scale=True,
     ),
     region(
         "clipped_beyond_20",

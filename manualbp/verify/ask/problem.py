@@ -296,7 +296,7 @@ class Problem:
         """
         args = self.arguments(leaves)
         y, given = self.subject.backward(args, self._dy(cotangents))
-        flat = flat_cotangents(args, given)
+        flat = flat_cotangents(self.tree, args, given)
         if inspect is not None:
             inspect(args, y, given)
         return value_parts(y), [
@@ -309,7 +309,8 @@ class Problem:
             args, dy = self.arguments(leaves), self._dy(cotangents)
             given = self.intended(*args, dy)
             given = given if isinstance(given, tuple) and len(args) > 1 else (given,)
-            flat = flat_cotangents(args, given[0] if isinstance(given[0], tuple) else given)
+            given = given[0] if isinstance(given[0], tuple) else given
+            flat = flat_cotangents(self.tree, args, given)
             return value_parts(self.definition(*args)), [
                 _pulled(flat[self.parts[k].place], self.parts[k].half) for k in self.differentiated
             ]
@@ -354,10 +355,14 @@ class Problem:
     def traced_truth(self) -> Any:
         """`truth` as a jaxpr; None where JAX cannot differentiate the definition."""
         try:
-            return self.trace(self.truth)
+            truth = self.trace(self.truth)
         except Exception as error:  # whatever JAX raises of a loop, a callback or a kernel
             self.why_no_autodiff = f"{type(error).__name__}: {first_line(error)}"
             return None
+        if any(isinstance(x, jax.core.Tracer) for x in truth.consts):
+            self.why_no_autodiff = "a custom rule in it closes over a value that is differentiated"
+            return None
+        return truth
 
     why_no_autodiff = ""
 
@@ -540,8 +545,8 @@ def value_parts(tree: Any) -> list:
     return out
 
 
-def flat_cotangents(args: tuple, given: Any) -> list:
-    """One cotangent a leaf of the arguments; zeros where None was given.
+def flat_cotangents(tree: Any, args: tuple, given: Any) -> list:
+    """One cotangent a leaf of the arguments, whose tree it is; zeros where None was given.
 
     Raises:
       ContractBroken: the cotangents are not in the arguments' tree.
@@ -552,8 +557,11 @@ def flat_cotangents(args: tuple, given: Any) -> list:
             f"expected a tuple of {len(args)} cotangents, one an argument, got {kind_of(given)}",
         )
     flat: list = []
-    for i, (arg, cotangent) in enumerate(zip(args, given, strict=True)):
+    for i, (own, arg, cotangent) in enumerate(zip(tree.children(), args, given, strict=True)):
         leaves, tree = jax.tree.flatten(arg, is_leaf=lambda x: x is None)
+        if own.num_leaves != len(leaves):  # a constant that is a container
+            flat.append(None)
+            continue
         if cotangent is None and arg is not None:
             flat.extend(_zero(x) for x in leaves)
             continue

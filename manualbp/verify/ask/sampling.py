@@ -55,6 +55,11 @@ class Points:
         """Parts of the arguments, then of the cotangent."""
         return [x[p] for x in self.stacks]
 
+    def exists(self, p: int) -> bool:
+        """Whether it is of numbers; infinities (those of a mask) are, where they are given."""
+        defined = np.isfinite if p not in self.special else lambda x: ~np.isnan(x)
+        return all(np.all(defined(x)) for x in self.point(p))
+
     def style(self, p: int) -> str:
         """In which style a point was drawn."""
         return STYLES[p % len(STYLES)] if p < self.drawn else "threshold"

@@ -160,12 +160,17 @@ def _equation(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     if name in _OWN_DTYPE or not _floats(eqn):
         return _native(eqn, xs)
     params = {k: _wide_parameter(v) for k, v in eqn.params.items()}
-    if "precision" in params:  # an algorithm of another dtype
+    if name in _PRODUCTS and "precision" in params:  # an algorithm of another dtype
         params["precision"] = None
     if params.get("update_jaxpr") is not None:
         params |= _wide_update(eqn.params["update_jaxpr"], eqn.params["update_consts"])
     out = eqn.primitive.bind(*xs, **params)
-    return list(out) if eqn.primitive.multiple_results else [out]
+    return [_lifted(y) for y in (out if eqn.primitive.multiple_results else [out])]
+
+
+def _lifted(y: Any) -> Any:
+    """A result in the wide dtype, also of a package's primitive that has one of its own."""
+    return wide(y) if getattr(y, "dtype", None) in _NARROW else y
 
 
 def _open(inner: Any) -> tuple[Any, Any]:
@@ -182,6 +187,8 @@ _OWN_DTYPE = {
     "pallas_call", "nextafter", "shard_map", "custom_vmap_call",
     "custom_partitioning", "reduce", "reduce_window", "linear_call", "run_state", "core_map",
 }  # fmt: skip
+_PRODUCTS = {"dot_general", "conv_general_dilated", "ragged_dot_general", "scaled_dot"}
+_NARROW = [np.dtype(d) for d in (np.float32, np.float16, jnp.bfloat16, np.complex64)]
 # Over an axis of one device they do nothing
 _COLLECTIVES = {
     "psum", "psum2", "psum_invariant", "pmax", "pmin", "all_gather_invariant", "pvary", "pcast",

@@ -45,17 +45,21 @@ def decide(
     # an iteration stops when it is close, and some programs have a dtype of their own: half the
     # digits are asked of them
     programs = [p for p in (problem.traced.ours, problem.traced.truth) if p is not None]
-    rough = "while[" in str(problem.traced.loss.jaxpr) or any(map(narrow, programs))
+    noise = _noise(problem, point)
+    rough = "while[" in str(problem.traced.loss.jaxpr) or noise > _EPS or any(map(narrow, programs))
     half = half_digits(problem.dtype)
     half = 32 * half if rough else half
     rounding = half / 4 if rough else _ROUNDING
     for leaf, k in enumerate(problem.differentiated):
+        finite = np.isfinite(point[k])  # a mask's infinities do not move
         entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
+        entries = [i for i in entries if finite[i]]
         directions = [_one(point[k].shape, index) for index in entries]
         line = rng.choice([-1.0, 1.0], point[k].shape) * (
             1 + np.asarray(rng.random(point[k].shape))
         )
-        estimates, errors = _richardson(problem, point, k, [line, *directions])
+        line = np.where(finite, line, 0.0)
+        estimates, errors = _richardson(problem, point, k, [line, *directions], noise)
         rows: list[tuple[Any, float, float | None]] = [
             (
                 None,
@@ -108,7 +112,7 @@ def _one(shape: tuple[int, ...], index: tuple) -> np.ndarray:
 
 
 def _along(gradient: np.ndarray, line: np.ndarray) -> float:
-    return float(np.sum(gradient * line))
+    return float(np.sum(gradient * line, where=line != 0))
 
 
 def _entry(
@@ -138,7 +142,11 @@ def _entry(
 
 
 def _richardson(
-    problem: Problem, point: Sequence[np.ndarray], k: int, directions: list[np.ndarray]
+    problem: Problem,
+    point: Sequence[np.ndarray],
+    k: int,
+    directions: list[np.ndarray],
+    relative: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The derivative along each direction in array k, and a bound on its error."""
     x = np.asarray(point[k], np.float64)
@@ -167,7 +175,7 @@ def _richardson(
     with np.errstate(all="ignore"):
         table = (plus - minus) / (2 * steps)
         # the terms of a small value need not be small: the largest value met stands for them
-        noise = 4 * _eps(problem) * np.nanmax(np.abs(values), initial=0.0) / steps
+        noise = 4 * relative * np.nanmax(np.abs(values), initial=0.0) / steps
         best, error = table[-1], np.full(n, np.inf)
         previous = table
         for order in range(1, _LEVELS):
@@ -192,6 +200,34 @@ def _richardson(
 _AT_ONCE = 64
 
 
-def _eps(problem: Problem) -> float:
-    """The rounding of the program that is differenced: some run in a dtype of their own."""
-    return float(np.finfo(np.float32 if narrow(problem.traced.loss) else np.float64).eps)
+_EPS = float(np.finfo(np.float64).eps)
+# Steps of the noise's measure, and how far a smooth program's middle may lie from its line there
+_NEAR = 2.0 ** -np.array([18.0, 20.0, 22.0])
+_SMOOTH = 1e-9
+
+
+def _noise(problem: Problem, point: Sequence[np.ndarray]) -> float:
+    """The rounding of the program that is differenced, relative to its values.
+
+    Some run in a dtype of their own, and not all say so. Over small steps the middle of a smooth
+    function lies on its line; at a kink it leaves the line by less and less, in noise it does not
+    (difference tables of noise: Hamming 1971; Moré and Wild 2011).
+    """
+    own = float(np.finfo(np.float32).eps) if narrow(problem.traced.loss) else _EPS
+    rng = np.random.default_rng(1)
+    moves = np.concatenate([_NEAR, -_NEAR, [0.0]])
+    count = 4 * len(moves)
+    stack = [np.broadcast_to(np.asarray(a), (count, *np.shape(a))) for a in point]
+    for k in problem.differentiated:
+        x = np.asarray(point[k], np.float64)
+        size = np.abs(x).max(initial=1.0, where=np.isfinite(x))
+        lines = rng.standard_normal((4, *x.shape)) * size
+        stack[k] = (x + np.multiply.outer(moves, lines)).reshape(-1, *x.shape)
+    centre = [np.asarray(a) for a in point]
+    values = np.asarray(problem.compiled_loss(centre, stack)).reshape(len(moves), -1)
+    plus, minus, middle = values[:3], values[3:6], values[6]
+    scale = np.abs(values).max(initial=0.0)
+    with np.errstate(all="ignore"):
+        off = np.abs(plus + minus - 2 * middle).max(axis=1) / scale
+    noisy = off[2] > _SMOOTH and off[2] > off[0] / 8
+    return max(own, float(off[2])) if noisy else own

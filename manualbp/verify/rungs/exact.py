@@ -366,6 +366,8 @@ class Comparison:
             same = finding.relation in ("same", "undecided", "guard")
             if same or self.problem.derivative_is_given:
                 return finding
+        if finding is not None and self._infinite(entry) and not got.is_finite():
+            return finding  # no step leads away from an infinity
         # autodiff and the rule differ: the function itself decides
         try:
             left, right = self.quotients(entry)
@@ -406,9 +408,16 @@ class Comparison:
     def quotients(self, entry: Entry) -> tuple[arb, arb]:
         """One-sided derivatives of the definition in one entry, from its forward program alone."""
         k = self.problem.differentiated[entry.leaf]
+        if self._infinite(entry):
+            return arb("nan"), arb("nan")
         direction = np.zeros(self.point[k].shape)
         direction[entry.index] = 1.0
         return self._slopes({k: direction}, abs(float(self.point[k][entry.index])))
+
+    def _infinite(self, entry: Entry) -> bool:
+        """Whether the argument's entry is an infinity, such as a mask's."""
+        k = self.problem.differentiated[entry.leaf]
+        return bool(np.isinf(self.point[k][entry.index]))
 
     def _slopes(self, direction: dict[int, np.ndarray], size: float) -> tuple[arb, arb]:
         """Backward and forward derivative along a line.
@@ -461,6 +470,7 @@ class Comparison:
 
         One line says something of every entry. Where it says no, entries are asked one by one.
         """
+        entries = [e for e in entries if not self._infinite(e)]
         for direction in self._directions(2):
             moved = {k: np.zeros_like(v) for k, v in direction.items()}
             for entry in entries:  # of large arrays those alone that are looked at
