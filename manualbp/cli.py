@@ -104,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
         help="fail, too, where its floats lose digits that the problem does not lose",
     )
     check.add_argument(
+        "--order",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        help="1: the gradient alone; 2: its own derivative, too (default)",
+    )
+    check.add_argument(
         "--intended",
         metavar="REASON",
         help="it is meant not to be the gradient, for this reason: pass only if it is not",
@@ -327,6 +334,7 @@ def _check(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             intended=arguments.intended,
             strict=arguments.strict,
+            order=arguments.order,
         )
     except (TypeError, ValueError) as problem:
         raise UsageError(str(problem).splitlines()[0]) from problem

@@ -47,6 +47,11 @@ def integral_specs(draw_one):
     shape = draw_one(st.sampled_from([s for s in SHAPES if np.prod(s) < 30]))
     kind = draw_one(st.sampled_from(["int32", "int8", "uint8", "int64", "uint32"]))
     if shape and draw_one(st.booleans()):
+        domain = draw_one(st.sampled_from(["permutation", "counts", "offsets"]))
+        if domain == "offsets" and shape[-1] < 2:
+            domain = "counts"
+        if domain != "permutation" and shape[-1]:
+            return Spec(shape, domain, draw_one(st.integers(1, 100)), kind)
         return Spec(shape, "permutation", kind=kind)
     signed = not kind.startswith("u")
     low = draw_one(st.sampled_from([None, -5])) if signed else None
@@ -135,6 +140,11 @@ MEMBERS = [
     (Spec((2,), "integers", 5, low=-2), [4, -2], [4, -3]),
     (Spec((2,), "integers", 5, distinct=True), [4, 2], [4, 4]),
     (Spec((3,), "permutation"), [2, 0, 1], [2, 0, 0]),
+    (Spec((3,), "counts", 9), [5, 0, 3], [5, 1, 3]),
+    (Spec((2,), "counts", 9), [5, 3], [9, -1]),
+    (Spec((3,), "offsets", 9), [0, 2, 8], [0, 2, 7]),
+    (Spec((3,), "offsets", 9), [0, 0, 8], [1, 1, 8]),
+    (Spec((4,), "offsets", 9), [0, 3, 3, 8], [0, 4, 3, 8]),
 ]
 
 
@@ -374,6 +384,8 @@ def test_a_specification_is_as_it_was():
         (((6,), "integers", 5), {"distinct": True}, "Spec: expected as many different integers"),
         (((3,), "integers", 5, "float32"), {}, "Spec: expected a kind of int4, int8"),
         (((), "permutation"), {}, "Spec: expected at least one axis for permutation"),
+        (((3,), "counts"), {}, r"Spec: expected at least 1 entries and below, .*: write Spec"),
+        (((1,), "offsets", 9), {}, r"Spec: expected at least 2 entries and below, .*: write Spec"),
         (((2, 3), "symmetric"), {}, "Spec: expected square matrices"),
     ],
 )
@@ -387,3 +399,20 @@ def test_what_cannot_be_is_refused_in_one_line(arguments, options, message):
 def test_a_dtype_that_is_not_judged_is_refused():
     with pytest.raises(ValueError, match=r"check: expected arguments of float32, .* cast it"):
         infer(jnp.ones(3, jnp.float8_e4m3fn))
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "domain", "text"),
+    [
+        ([80, 48], {2, 128}, "counts", "int32[2], sum 128"),
+        ([0, 80, 80, 128], {4, 128}, "offsets", "int32[4], rising from 0 to 128"),
+        ([80, 48], {2, 64}, "integers", None),
+        ([1, 2, 0, 1], {4}, "integers", None),  # labels of four rows
+        ([0, 1, 2, 3], {4}, "integers", None),
+    ],
+)
+def test_groups_of_rows_are_told_from_labels(given, rows, domain, text):
+    spec = infer(np.int32(given), rows)
+    assert spec.domain == domain
+    assert text is None or describe(spec) == text
+    assert spec.contains(np.int32(given))

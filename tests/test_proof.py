@@ -155,6 +155,8 @@ def scattered(how):
     ("indices", "verdict"),
     [
         (Spec((3,), "permutation"), "PROVED"),
+        (Spec((2,), "offsets", below=3), "PROVED"),
+        (Spec((2,), "counts", below=3), "REFUTED"),
         (Spec((3,), "integers", below=3, distinct=True), "PROVED"),
         (Spec((3,), "integers", below=3), "REFUTED"),
         (Spec((2,), "integers", below=2, values=(-1,)), "REFUTED"),

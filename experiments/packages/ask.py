@@ -55,6 +55,7 @@ def judge(name: str, explore: bool, intended: bool) -> dict:
 
     row, rule, args = question(name)
     options = {"explore": explore, "argnums": row.argnums, "definition": row.definition}
+    options["order"] = row.order
     if intended and row.truth == "intended":
         options["intended"] = row.why
     say("asking")

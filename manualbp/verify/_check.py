@@ -65,6 +65,7 @@ def check(
     seed: int = 0,
     intended: str | Callable | tuple[str, Callable] | None = None,
     strict: bool = False,
+    order: int = 2,
 ) -> Report:
     """Judge a hand-derived gradient against a definition.
 
@@ -83,6 +84,7 @@ def check(
         gradient. Or what it is meant to be, `intended(*args, dy) -> cotangents`, alone or behind
         the reason: then it is held to that.
       strict: fail where float results lose digits at all that the problem does not lose.
+      order: 1 asks for the gradient alone, 2 for the gradient's own derivative, too.
 
     Returns:
       A Report: verdict "PASS", "FAIL" or "UNDECIDED", evidence, counterexample, diagnosis.
@@ -96,7 +98,8 @@ def check(
       >>> check(manualbp.sigmoid, Spec((3,)), level="quick").verdict
       'PASS'
     """
-    subject = subject_of(rule)
+    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    subject = subject_of(rule, numbers)
     definition = _definition(rule, subject, definition)
     if not args:
         raise ValueError(
@@ -104,7 +107,8 @@ def check(
         )
     if level not in EFFORT:
         raise ValueError(f"check: expected level 'quick', 'standard' or 'full', got {level!r}")
-    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    if order not in (1, 2):
+        raise ValueError(f"check: expected order 1 or 2, got {order!r}")
     check_argnums(numbers, len(args))
     args = with_static(rule, args)
     reason, pull = _intention(intended)
@@ -119,10 +123,10 @@ def check(
         problem = problem_of(subject, definition, args, numbers, ambient, pull)
         unclear = examine(problem, rule)
         if unclear:
-            run = _Run(problem, seed, strict)
+            run = _Run(problem, seed, strict, order)
             run.saw("contract", "UNDECIDED", unclear)
             return run.report("UNDECIDED")
-        run = _Run(problem, seed, strict)
+        run = _Run(problem, seed, strict, order)
         try:
             report = judge(run, args, explore, level, linear=_linear(intended, pull))
         except jax.errors.JaxRuntimeError as error:  # of the compiler or a device, not of a rule
@@ -154,7 +158,8 @@ def problem_of(
 ) -> Problem:
     """The problem, kept from one run to the next where only values differ: compiled once."""
     leaves, tree = jax.tree.flatten(args, is_leaf=lambda x: x is None)
-    specs = tuple(Spec((), "none") if x is None else spec_of(x) for x in leaves)
+    rows = {np.shape(x)[0] for x in leaves if hasattr(x, "shape") and np.ndim(x) > 1}
+    specs = tuple(Spec((), "none") if x is None else spec_of(x, rows) for x in leaves)
     names = _argument_names(subject, definition, len(args))
     given = (subject, definition, tree, specs, None if argnums is None else tuple(argnums), names,
              wide_mode, intended)  # fmt: skip
@@ -275,8 +280,8 @@ def _as_intended(report: Report, reason: str) -> Report:
 class _Run:
     """What one question has shown so far; the report is made of it."""
 
-    def __init__(self, problem: Problem, seed: int, strict: bool):
-        self.problem, self.seed, self.strict = problem, seed, strict
+    def __init__(self, problem: Problem, seed: int, strict: bool, order: int):
+        self.problem, self.seed, self.strict, self.order = problem, seed, strict, order
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
         self.decided: Counter[str] = Counter()
@@ -391,11 +396,11 @@ def _by_exact(run: _Run, scene: "Scene", suspects: dict[int, list[Entry]]) -> Re
     if isinstance(decision.because, FloatFinding):
         return _failed_floats(run, scene, by_point[decision.because.at], decision.because)
     if not points.only_given or not any(c._at_a_tie for c in by_point.values()):
-        for higher, told in (
-            (higher_rung.forward, diagnosis.FORWARD),
-            (higher_rung.second, diagnosis.SECOND),
-            (higher_rung.by_hand, diagnosis.BY_HAND),
-        ):
+        higher_rungs = [(higher_rung.forward, diagnosis.FORWARD)]
+        if run.order == 2:
+            higher_rungs.append((higher_rung.second, diagnosis.SECOND))
+            higher_rungs.append((higher_rung.by_hand, diagnosis.BY_HAND))
+        for higher, told in higher_rungs:
             found = higher(problem, points.ordinary)
             run.note(found.note)
             if found.wrong:

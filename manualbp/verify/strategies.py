@@ -317,6 +317,8 @@ def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
                 return _keys(spec)
             case Spec(domain="permutation"):
                 return _whole(spec.shape, 0, 2 * spec.shape[-1], spec.kind).map(_order)
+            case Spec(domain="counts" | "offsets"):
+                return _groups(spec)
             case Spec(domain="integers"):
                 return _integers(spec)
             case Spec() if spec.floating.kind == "c":
@@ -407,6 +409,19 @@ def _whole(
 
 def _order(x: np.ndarray) -> np.ndarray:
     return np.argsort(x, axis=-1, kind="stable").astype(x.dtype)
+
+
+def _groups(spec: Spec) -> SearchStrategy[Any]:
+    """Offsets of groups, whose inner ones are sorted integers; or the counts between them."""
+    counts = spec.domain == "counts"
+    shape = (*spec.shape[:-1], spec.shape[-1] + (1 if counts else 0))
+
+    def with_ends(cuts: np.ndarray) -> np.ndarray:
+        offsets = np.sort(cuts, axis=-1)
+        offsets[..., 0], offsets[..., -1] = 0, spec.below - 1
+        return (np.diff(offsets, axis=-1) if counts else offsets).astype(spec.kind)
+
+    return _whole(shape, 0, spec.below - 1).map(with_ends)
 
 
 def _keys(spec: Spec) -> SearchStrategy[Any]:

@@ -24,6 +24,7 @@ class Row:
       definition: where it is not the undecorated function.
       argnums: of the arguments to differentiate, where not all floating ones.
       near: whether points near the row's own make sense; a kink or a permutation has none.
+      order: 1 where the rule is for first derivatives alone, and says so.
       in64: whether it takes float64, in which the truth is found where it does.
       label: tells rows of one rule apart.
     """
@@ -38,6 +39,7 @@ class Row:
     near: bool = True
     label: str = ""
     in64: bool = True
+    order: int = 2
 
     @property
     def name(self) -> str:

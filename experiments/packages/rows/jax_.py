@@ -55,7 +55,9 @@ ROWS = [
         "jax._src.numpy.ufuncs:_sinc_maclaurin",
         lambda: (0, f32(0.0, 0.0)),
         "right",
+        "of a constant, whose second derivative is not the rule's: the function's value at 0 alone",
         near=False,
+        order=1,
     ),
     Row(
         "jax._src.numpy.ufuncs:_sinc_maclaurin",

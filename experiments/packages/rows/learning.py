@@ -215,6 +215,7 @@ ROWS = [
         "right",
         "for spikes of 0 and 1 and first derivatives, as its docstring says",
         near=False,
+        order=1,
     ),
     # Physics engines
     Row("brax.math:safe_arccos", lambda: (between(-0.9, 0.9, 5),)),

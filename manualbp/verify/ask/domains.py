@@ -1,7 +1,7 @@
 """What is asked about: the shape, dtype and domain of each argument, said or inferred."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,8 +36,11 @@ __all__ = [
 FLOATING = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128")
 
 _KINDS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64))
-_OTHERS = ("integers", "permutation", "key", "none", "static")
-_LAST_AXIS = ("simplex", "logsimplex", "weights", "onehot", "sorted", "permutation")
+INTEGRAL = ("integers", "permutation", "counts", "offsets")
+_OTHERS = (*INTEGRAL, "key", "none", "static")
+_LAST_AXIS = (
+    "simplex", "logsimplex", "weights", "onehot", "sorted", "permutation", "counts", "offsets",
+)  # fmt: skip
 _CLASSES = ("simplex", "logsimplex", "weights", "onehot")
 _SQUARE = ("symmetric", "definite")
 _BOUNDED = ("interval", "sorted", "symmetric")
@@ -60,8 +63,9 @@ class Spec:
         sum, one-hot among them), "onehot" (one 1, else 0), "sorted" (strictly increasing, as knots
         are) and "permutation" (of 0 .. n - 1); "distinct" (no entry is there twice); over the last
         two axes "symmetric" and "definite" (symmetric positive definite matrices); "integers"
-        (0 .. below - 1), "key" (of jax.random), "none", or "static" (a value that is no array and
-        is passed as it is).
+        (0 .. below - 1), along the last axis "counts" (of groups, which sum to below - 1) and
+        "offsets" (of groups, rising from 0 to below - 1); "key" (of jax.random), "none", or
+        "static" (a value that is no array and is passed as it is).
       below: the number of classes, for integers.
       kind: the dtype of integers; "bool" for booleans.
       value: what is static; of a key, the one that was given.
@@ -182,6 +186,14 @@ class Spec:
             )
         if not self.integral or self.kind == "bool":
             return
+        if self.domain in ("counts", "offsets"):
+            least = 1 if self.domain == "counts" else 2
+            if self.shape[-1] < least or self.below < 1:
+                raise ValueError(
+                    f"Spec: expected at least {least} entries and below, one more than the rows, "
+                    f"for {self.domain}, got shape {self.shape} and below={self.below}: write "
+                    f"Spec((5,), {self.domain!r}, below=129) for 128 rows"
+                )
         info, (low, below) = jnp.iinfo(jnp.dtype(self.kind)), self.range
         ends = [*self.values, *((low, below - 1) if below > low else ())]
         if ends and not info.min <= min(ends) <= max(ends) <= info.max:
@@ -227,7 +239,7 @@ class Spec:
     @property
     def integral(self) -> bool:
         """Whether its entries are integers or booleans, of `kind`."""
-        return self.domain in ("integers", "permutation")
+        return self.domain in INTEGRAL
 
     @property
     def fixed(self) -> bool:
@@ -298,6 +310,11 @@ class Spec:
         if self.domain == "permutation":
             return bool(np.all(np.sort(x, axis=-1) == np.arange(self.shape[-1])))
         low, below = self.range
+        if self.domain == "counts":
+            return bool(np.all(x >= 0) and np.all(x.sum(-1) == below - 1))
+        if self.domain == "offsets":
+            ends = np.all(x[..., 0] == 0) and np.all(x[..., -1] == below - 1)
+            return bool(ends and np.all(np.diff(x, axis=-1) >= 0))
         inside = ((x >= low) & (x < below)) | np.isin(x, self.values)
         return bool(np.all(inside)) and not (self.distinct and np.unique(x).size < x.size)
 
@@ -487,9 +504,9 @@ _CONTAINS: dict[str, Callable[[np.ndarray, Spec], Any]] = {
 # What given arguments say
 
 
-def spec_of(leaf: Any) -> Spec:
-    """The specification of a concrete argument, from its dtype and values; a Spec as it is."""
-    return leaf if isinstance(leaf, Spec) else infer(leaf)
+def spec_of(leaf: Any, rows: Collection[int] = ()) -> Spec:
+    """The specification of a concrete argument, as `infer` reads it; a Spec as it is."""
+    return leaf if isinstance(leaf, Spec) else infer(leaf, rows)
 
 
 def in_dtype(args: Any, dtype: Any) -> Any:
@@ -511,8 +528,13 @@ def in_dtype(args: Any, dtype: Any) -> Any:
     return jax.tree.map(of_leaf, args)
 
 
-def infer(leaf: Any) -> Spec:
+def infer(leaf: Any, rows: Collection[int] = ()) -> Spec:
     """The domain that a given argument is from, as far as its values say.
+
+    Args:
+      leaf: the argument.
+      rows: how many rows the other arrays have: integers that sum to such a number are counts of
+        groups of rows, those that rise from 0 to it their offsets.
 
     One number says its sign; equal numbers say nothing, but for a uniform distribution. A plain
     Python number is floating, or static where it is an integer or a boolean, as `jax.jit` would
@@ -543,7 +565,9 @@ def infer(leaf: Any) -> Spec:
     if dtype.kind == "b":
         return Spec(shape, "integers", 2, "bool")
     if jax.dtypes.issubdtype(dtype, np.integer):
-        return Spec(shape, "integers", 2, dtype.name) if given is None else _of_integers(given)
+        if given is None:
+            return Spec(shape, "integers", 2, dtype.name)
+        return _of_groups(given, rows) or _of_integers(given)
     if dtype.name not in FLOATING:
         raise ValueError(
             f"check: expected arguments of {', '.join(FLOATING)}, integers or booleans, got "
@@ -552,6 +576,23 @@ def infer(leaf: Any) -> Spec:
     if given is None or dtype.kind == "c":
         return Spec(shape, dtype=dtype.name)
     return _of_floats(given.astype(np.float64), dtype.name)
+
+
+# Rows are taken for grouped from so many on; fewer are met by chance
+_GROUPED = 8
+
+
+def _of_groups(x: np.ndarray, rows: Collection[int]) -> Spec | None:
+    """Counts or offsets of groups of rows, if these are some."""
+    if x.ndim != 1 or x.size < 2 or np.any(x < 0):
+        return None
+    total, last = int(x.sum()), int(x[-1])
+    if total in rows and total >= max(_GROUPED, x.size + 1):
+        return Spec(x.shape, "counts", total + 1, x.dtype.name)
+    rises = x[0] == 0 and np.all(np.diff(x) >= 0) and last in rows
+    if rises and last >= max(_GROUPED, x.size):
+        return Spec(x.shape, "offsets", last + 1, x.dtype.name)
+    return None
 
 
 def _of_integers(x: np.ndarray) -> Spec:
@@ -669,6 +710,9 @@ def describe(spec: Spec) -> str:
 def _words(spec: Spec) -> str:
     if spec.domain == "integers":
         return "" if spec.kind == "bool" else _integers_in_words(spec)
+    if spec.domain in ("counts", "offsets"):
+        rows = spec.below - 1
+        return f", sum {rows}" if spec.domain == "counts" else f", rising from 0 to {rows}"
     bounds = _bounds_in_words(spec)
     if spec.domain == "interval":
         return f" {bounds}"

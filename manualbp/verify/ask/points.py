@@ -153,6 +153,8 @@ def _integers(
         x = np.broadcast_to(np.arange(stack[-1]), stack)
         return x if style == "equal" else rng.permuted(x, axis=-1)
     low, below = spec.range
+    if spec.domain in ("counts", "offsets"):
+        return _groups(spec, stack, rng, style)
     if spec.distinct:
         values = np.array(spec.values, object)
         size, n = int(np.prod(spec.shape)), below - low + len(values)
@@ -175,6 +177,18 @@ def _integers(
     share = rng.choice([0.25, 1.0], one) if style == "special" else np.full(one, 0.25)
     further = rng.random(stack) < (share if below > low else 1.0)
     return np.where(further, rng.choice(np.array(spec.values), stack), x)
+
+
+def _groups(
+    spec: "Spec", stack: tuple[int, ...], rng: np.random.Generator, style: str
+) -> np.ndarray:
+    """Offsets between which rows fall into groups, empty ones among them; or their counts."""
+    rows, n = spec.below - 1, stack[-1] + (1 if spec.domain == "counts" else 0)
+    even = np.linspace(0, rows, n).astype(int)
+    drawn = even if style == "equal" else rng.integers(0, rows + 1, (*stack[:-1], n))
+    offsets = np.sort(np.broadcast_to(drawn, (*stack[:-1], n)).copy(), axis=-1)
+    offsets[..., 0], offsets[..., -1] = 0, rows
+    return np.diff(offsets, axis=-1) if spec.domain == "counts" else offsets
 
 
 def _complex(

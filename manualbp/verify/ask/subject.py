@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,8 +44,12 @@ class Subject:
     second: Callable[..., Any] | None = None
 
 
-def subject_of(rule: Any) -> Subject:
+def subject_of(rule: Any, argnums: Sequence[int] | None = None) -> Subject:
     """The subject behind a Rule, a custom function, a pair (fwd, bwd) or a function around one.
+
+    Args:
+      rule: what the user has.
+      argnums: the arguments to differentiate; jax.vjp moves no others, as jax.grad does not.
 
     Raises:
       TypeError: it is none of them.
@@ -56,19 +60,20 @@ def subject_of(rule: Any) -> Subject:
             subject = replace(subject, second=_second_of(rule))
         known = getattr(manualbp, rule.name, None) is rule
         return replace(subject, importing=_importing("manualbp", rule.name)) if known else subject
+    moved = None if argnums is None else tuple(argnums)
     custom = custom_of(rule)
     if custom is not None:
-        return _of_custom(custom)
+        return _of_custom(custom, moved)
     if isinstance(rule, functools.partial) and custom_of(rule.func) is not None:
-        whole = _of_custom(custom_of(rule.func))
+        whole = _of_custom(custom_of(rule.func), moved)
         bound = functools.partial(whole.definition or rule.func, *rule.args, **rule.keywords)
-        pull = functools.partial(_pull_back, rule)
+        pull = functools.partial(_pull_back, rule, moved)
         return Subject(whole.name, rule, pull, bound, whole.forward_mode)
     if isinstance(rule, tuple) and len(rule) == 2 and all(map(callable, rule)):
         return _of_pair(getattr(rule[0], "__name__", "fwd"), *rule)
     if callable(rule):  # whatever jax.vjp makes of it is what is judged
         name = getattr(rule, "__name__", type(rule).__name__)
-        pull = functools.partial(_pull_back, rule)
+        pull = functools.partial(_pull_back, rule, moved)
         return Subject(name, rule, pull, None, False, _importing_of(rule))
     raise TypeError(
         "check: expected a Rule, a jax.custom_vjp or custom_jvp function, a pair (fwd, bwd) or a "
@@ -121,17 +126,17 @@ def _of_pair(name: str, fwd: Callable, bwd: Callable) -> Subject:
     return Subject(name, lambda *args: both(args)[0], backward)
 
 
-def _of_custom(rule: Any) -> Subject:
+def _of_custom(rule: Any, argnums: tuple[int, ...] | None) -> Subject:
     # in a notebook a rule is defined again and again
-    return _of_rules(rule, *(getattr(rule, name, None) for name in ("fwd", "bwd", "jvp")))
+    return _of_rules(rule, argnums, *(getattr(rule, name, None) for name in ("fwd", "bwd", "jvp")))
 
 
 @_kept
-def _of_rules(rule: Any, *defined: Any) -> Subject:
+def _of_rules(rule: Any, argnums: tuple[int, ...] | None, *defined: Any) -> Subject:
     return Subject(
         getattr(rule, "__name__", type(rule).__name__),
         rule,
-        functools.partial(_pull_back, rule),
+        functools.partial(_pull_back, rule, argnums),
         vars(rule)["__wrapped__"],
         isinstance(rule, jax.custom_jvp),
         _importing_of(rule),
@@ -151,10 +156,13 @@ def _importing(module: str, name: str) -> str:
     return f"from {module} import {name} as rule"
 
 
-def _pull_back(function: Any, args: tuple, dy: Any) -> tuple[Any, Any]:
-    """Value and cotangents through jax.vjp; None for what is no array."""
+def _pull_back(
+    function: Any, argnums: tuple[int, ...] | None, args: tuple, dy: Any
+) -> tuple[Any, Any]:
+    """Value and cotangents through jax.vjp; None for what is no array, or not asked for."""
     fixed = getattr(function, "nondiff_argnums", ())
-    moved = [k for k, arg in enumerate(args) if k not in fixed and _moves(arg)]
+    wanted = range(len(args)) if argnums is None else argnums
+    moved = [k for k in sorted(wanted) if k not in fixed and _moves(args[k])]
 
     def of(*xs: Any) -> Any:
         every = list(args)

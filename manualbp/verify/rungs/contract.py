@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from manualbp.verify.ask.domains import INTEGRAL
 from manualbp.verify.ask.problem import Problem, first_line, mapped, value_parts
 from manualbp.verify.ask.subject import ContractBroken
 from manualbp.verify.numbers.wide import widened
@@ -66,7 +67,7 @@ def portability(problem: Problem) -> dict[str, str]:
     return found
 
 
-_NOT_FLOATING = ("integers", "permutation", "key", "none", "static")
+_NOT_FLOATING = (*INTEGRAL, "key", "none", "static")
 
 
 def form(problem: Problem) -> list[ContractBroken | None]:

@@ -157,6 +157,19 @@ def _ways(spec: Spec) -> tuple[int, Callable[[], Iterator[Sequence[int]]]]:
         each = lambda: itertools.product(itertools.permutations(range(n)), repeat=rows)  # noqa: E731
         chained = lambda: map(tuple, map(itertools.chain.from_iterable, each()))  # noqa: E731
         return math.factorial(n) ** rows, chained
+    if spec.domain in ("counts", "offsets"):
+        below, counts, rows = spec.below, spec.domain == "counts", math.prod(spec.shape[:-1])
+        cut = spec.shape[-1] - (1 if counts else 2)
+        ways = math.comb(below + cut - 1, cut)
+
+        def of_row() -> Iterator[Sequence[int]]:
+            for inner in itertools.combinations_with_replacement(range(below), cut):
+                offsets = [0, *inner, below - 1]
+                yield [b - a for a, b in itertools.pairwise(offsets)] if counts else offsets
+
+        return ways**rows, lambda: map(
+            tuple, map(itertools.chain.from_iterable, itertools.product(of_row(), repeat=rows))
+        )
     values = [0, 1] if spec.kind == "bool" else [*range(*spec.range), *spec.values]
     if spec.distinct:
         return math.perm(len(values), size), lambda: itertools.permutations(values, size)

@@ -30,7 +30,10 @@ _OF_CONTRACT = {
 }
 
 
-SECOND = ("second derivative wrong: bwd hides part of its dependence on the arguments",)
+SECOND = (
+    "second derivative wrong: bwd hides part of its dependence on the arguments; order=1 asks for "
+    "the gradient alone",
+)
 
 
 BY_HAND = ("the second derivative that the rule states by hand is wrong",)
