@@ -2,8 +2,10 @@
 
 The rules are those of tests/wrong_rules: each is one mistake beside its correct twin. Every
 tool runs at its defaults on one ordinary random draw a seed, and never on inputs chosen for
-another. A JAX rule reaches torch and autograd through a bridge: a function of theirs whose forward
-and backward passes call the rule's own fwd and bwd. Any error counts as a refusal.
+another; `check` runs strictly, as these rules ask for every digit, and by default, too. What it
+says of rules that it was not built for, experiments/packages measures: its totals are shown. A JAX
+rule reaches torch and autograd through a bridge: a function of theirs whose forward and backward
+passes call the rule's own fwd and bwd. Any error counts as a refusal.
 
     python experiments/scorecard.py             all, under an hour on two shared cores
     python experiments/scorecard.py --resume    go on where a run was interrupted
@@ -41,6 +43,7 @@ from tests.wrong_rules import KINDS, WRONG_RULES  # noqa: E402
 
 RULES = {entry.name: entry for entry in WRONG_RULES}
 OUT = ROOT / "experiments" / "results" / "scorecard.json"
+PACKAGES = OUT.with_name("packages.json")
 CAUGHT = 0.9  # the share of seeds in which a wrong rule must be refused
 
 # Which tools cannot be asked about which mistake, and why. What a library has no place for, or what
@@ -69,7 +72,8 @@ NOT_SAID = {
 
 # Each tool: its label, its library, the dtype of its inputs, and what makes it for an order
 TOOLS = {
-    "manualbp": ("manualbp check", "manualbp", None, None),
+    "manualbp": ("manualbp check, strict", "manualbp", None, None),
+    "manualbp-default": ("manualbp check", "manualbp", None, None),
     "jax32": ("JAX check_grads float32", "jax", "float32", jax_tool),
     "jax64": ("JAX check_grads float64", "jax", "float64", jax_tool),
     "chex": ("chex assert_numerical_grads float32", "chex", "float32", chex_tool),
@@ -107,18 +111,19 @@ def others(run, dtype, name, seeds):
     return {"refused": refused, "seeds": seeds, "twin refused": twin, "seconds": seconds}
 
 
-def judged(name, folder, twin):
+def judged(name, folder, twin, strict):
     """In a process of its own: the verdicts of `check`, and the seconds of the first."""
     _use_cache(folder)
     entry = RULES[name]
+    options = {"definition": entry.definition, "strict": strict}
     start = time.perf_counter()
-    verdict = check(entry.wrong, *entry.args, definition=entry.definition).verdict
+    verdict = check(entry.wrong, *entry.args, **options).verdict
     seconds = time.perf_counter() - start
-    right = check(entry.right, *entry.args, definition=entry.definition).verdict if twin else ""
+    right = check(entry.right, *entry.args, **options).verdict if twin else ""
     return verdict, seconds, right
 
 
-def ours(name):
+def ours(name, strict):
     """A wrong rule and its twin through `check`, in fresh processes: cold, then warm.
 
     Each rule has a cache of its own, so that no other rule has compiled anything for it.
@@ -129,7 +134,7 @@ def ours(name):
         runs = []
         for twin in (True, False):
             with context.Pool(1) as pool:
-                runs.append(pool.apply(judged, (name, folder, twin)))
+                runs.append(pool.apply(judged, (name, folder, twin, strict)))
     (verdict, cold, right), (again, warm, _) = runs
     return {
         "refused": int(verdict == again == "FAIL"),  # UNDECIDED has not caught it
@@ -141,16 +146,15 @@ def ours(name):
     }
 
 
-def alarms(run, dtype, name, seeds):
+def alarms(run, dtype, name, seeds, strict):
     """How often a correct twin is refused. One that `check` leaves undecided counts as refused."""
     entry = RULES[name]
     if run is not None:
         refused = refusals(run, dtype, entry.right, entry.args, seeds)[0]
         return {"refused": refused, "seeds": seeds}
-    verdicts = [
-        check(entry.right, *entry.args, definition=entry.definition, seed=seed).verdict
-        for seed in range(seeds)
-    ]
+    options = {"definition": entry.definition, "strict": strict}
+    verdicts = [check(entry.right, *entry.args, seed=seed, **options).verdict
+                for seed in range(seeds)]  # fmt: skip
     return {"refused": seeds - verdicts.count("PASS"), "seeds": seeds}
 
 
@@ -165,7 +169,7 @@ def measure(tool, chosen, options, results, save, console):
         row["missing"] = f"{library} is not installed: pip install 'manualbp[scorecard]'"
         save()
         return
-    seeds = 1 if run is None else options.seeds
+    seeds, strict = 1 if run is None else options.seeds, tool == "manualbp"
     # the same correct rules for all: the first twin of each kind
     first = {RULES[name].kind: name for name in reversed(chosen)}
     jobs = [("rules", name, seeds) for name in chosen]
@@ -175,11 +179,12 @@ def measure(tool, chosen, options, results, save, console):
         console.print(f"{label}: {len(jobs)} measurements")
     for part, name, count in track(jobs, label, console=console, disable=not console.is_terminal):
         if part == "alarms":
-            row[part][name] = alarms(run, dtype, name, count)
+            row[part][name] = alarms(run, dtype, name, count, strict)
         elif tool in NOT_SAID.get(name, ((), ""))[0]:
             row[part][name] = {"not said": NOT_SAID[name][1], "seeds": count}
         else:
-            row[part][name] = ours(name) if run is None else others(run, dtype, name, count)
+            one = ours(name, strict) if run is None else others(run, dtype, name, count)
+            row[part][name] = one
         save()
 
 
@@ -239,15 +244,25 @@ def report(console, results):
     results["by kind"] = by_kind(rows)
     show(console, "caught: refused in at least 90 % of the seeds", results["summary"])
     show(console, "by kind, caught / said", results["by kind"])
-    own = rows.get("manualbp", {"rules": {}, "alarms": {}})
-    for name, result in own["rules"].items():
+    for tool in ("manualbp", "manualbp-default"):
+        fell_short(console, rows.get(tool, {"label": "", "rules": {}, "alarms": {}}))
+    if PACKAGES.exists():
+        found = json.loads(PACKAGES.read_text())
+        results["packages"] = found["all"]
+        show(console, "manualbp check, rules of installed packages", [found["all"]])
+
+
+def fell_short(console, row):
+    """By name, which wrong rules `check` does not fail, and which right ones it does not pass."""
+    for name, result in row["rules"].items():
         if not caught(result):
-            console.print(f"manualbp check misses {name}: {result['verdict']}")
+            below = " (below the natural scale)" if RULES[name].below_scale else ""
+            console.print(f"{row['label']} misses {name}: {result['verdict']}{below}")
         if result["twin refused"]:
-            console.print(f"manualbp check does not pass the twin of {name}")
-    for name, result in own["alarms"].items():
+            console.print(f"{row['label']} does not pass the twin of {name}")
+    for name, result in row["alarms"].items():
         if result["refused"]:
-            console.print(f"manualbp check: {result['refused']} false alarms at {name}")
+            console.print(f"{row['label']}: {result['refused']} false alarms at {name}")
 
 
 def versions():

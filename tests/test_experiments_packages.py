@@ -37,7 +37,17 @@ def test_a_rule_is_asked_and_counted(tmp_path):
         )
     assert set(numbers["packages"]) == {"optax"}
     assert set(ROWS) <= {name for names in numbers["found"].values() for name in names}
-    assert numbers["packages"]["optax"]["questions"] == 1
+    assert numbers["packages"]["optax"]["questions"] == 1 == numbers["all"]["questions"]
+    assert numbers["points"] == "given"
+
+
+def test_other_points_are_tried_unless_told_not_to(tmp_path):
+    out = tmp_path / "packages.json"
+    ended = run("--packages", "jax", "--rules", f"^{RELU6}$", "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    numbers = json.loads(out.read_text())
+    assert numbers["points"] == "explored"
+    assert [row["outcome"] for row in numbers["rows"]] == ["right"]
 
 
 def test_truth_without_the_judge(tmp_path):

@@ -135,18 +135,26 @@ def version(package: str) -> str:
         return "?"
 
 
+COLUMNS = ("rules", "asked", "questions", *OUTCOMES, "seconds", "megabytes")
+
+
+def totals(packages: dict[str, dict]) -> dict:
+    """The sums over packages; of the memory the largest."""
+    together = {c: sum if c != "megabytes" else max for c in COLUMNS}
+    found = {c: of([n[c] for n in packages.values()] or [0]) for c, of in together.items()}
+    return {"packages": len(packages), **found}
+
+
 def show(console: Console, packages: dict[str, dict], rows: list[dict]) -> None:
-    columns = ("rules", "asked", "questions", *OUTCOMES, "seconds", "megabytes")
+    columns = COLUMNS
     table = Table(title="Custom rules of installed packages", padding=0)
     table.add_column("package", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for name, numbers in packages.items():
         table.add_row(f"{name} {numbers['version']}", *(f"{numbers[c]:,}" for c in columns))
-    numbers = packages.values()
-    totals = [sum(n[c] for n in numbers) for c in columns[:-1]]
-    largest = max((n["megabytes"] for n in numbers), default=0)
-    table.add_row("all", *(f"{t:,.0f}" for t in totals), f"{largest:,}", style="bold")
+    every = totals(packages)
+    table.add_row(f"all {len(packages)}", *(f"{every[c]:,.0f}" for c in columns), style="bold")
     console.print(table)
     truths = [row["truth"] for row in rows]
     kinds = ("right", "wrong", "intended", "unknown")
@@ -166,7 +174,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="keep what --out already has")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE")
     points = parser.add_mutually_exclusive_group()
-    points.add_argument("--explore", action="store_false", dest="given", help="the default")
+    points.add_argument("--explore", action="store_true", help="other points, too: the default")
     points.add_argument("--given", action="store_true", help="at the rows' own points alone")
     options = parser.parse_args()
     for name in options.packages or ():
@@ -207,7 +215,8 @@ def main() -> int:
         numbers = {p: summary(p, found.get(p, []), rows) for p in sorted(found)}
         about = {"python": platform.python_version(), "machine": platform.machine()}
         points = "given" if options.given else "explored"
-        text = {"with": about, "points": points, "packages": numbers, "found": found, "rows": rows}
+        text = {"with": about, "points": points, "all": totals(numbers), "packages": numbers,
+                "found": found, "rows": rows}  # fmt: skip
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(text, indent=1) + "\n")
 
