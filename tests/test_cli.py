@@ -118,7 +118,7 @@ def test_the_exit_status_is_1_where_a_rule_fails(monkeypatch, capsys):
 def test_the_form_is_asked_for_in_every_dtype():
     from manualbp.verify import Spec, check
     from manualbp.verify import catalogue as _catalogue
-    from manualbp.verify._check import problem_of
+    from manualbp.verify.ask.question import problem_of
     from manualbp.verify.ask.subject import subject_of
 
     def of_float32(back):

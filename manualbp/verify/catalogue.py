@@ -17,10 +17,11 @@ import jax
 
 import manualbp
 from manualbp._rule import Rule
-from manualbp.verify._check import check, problem_of, with_proof
+from manualbp.verify._check import check, with_proof
 from manualbp.verify.ask.definitions import base_name, definition_of
 from manualbp.verify.ask.domains import in_dtype
 from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.question import problem_of
 from manualbp.verify.ask.subject import subject_of
 from manualbp.verify.cases import CASES, OF_VECTORS, bound_of, networks
 from manualbp.verify.claims import judge_note

@@ -22,9 +22,9 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import SearchStrategy
 
 from manualbp._rule import Rule
-from manualbp.verify._check import problem_of
 from manualbp.verify.ask.definitions import definition_of
 from manualbp.verify.ask.domains import Spec, in_dtype
+from manualbp.verify.ask.question import problem_of
 from manualbp.verify.ask.subject import Subject, subject_of
 from manualbp.verify.numbers.walk import is_floating
 

@@ -1,8 +1,10 @@
-"""Whether a question can be put: arguments, definition and rule, before anything is judged."""
+"""The question that arguments, a definition and a rule make, and whether it can be put."""
 
 import cProfile
+import functools
+import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any
@@ -12,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from manualbp._rule import Rule
-from manualbp.verify.ask.domains import Spec, draw
+from manualbp.verify.ask.domains import Spec, draw, spec_of
 from manualbp.verify.ask.problem import Problem, first_line
-from manualbp.verify.ask.subject import custom_of
+from manualbp.verify.ask.subject import Subject, custom_of
 
 
 def with_static(rule: Any, args: tuple) -> tuple:
@@ -157,3 +159,43 @@ def _calls(*functions: Any) -> Iterator[list]:
         sys.setprofile(before if callable(before) else None)
         if isinstance(before, cProfile.Profile):  # no function, and so up to Python 3.11
             before.enable()
+
+
+def problem_of(
+    subject: Subject,
+    definition: Callable,
+    args: tuple,
+    argnums: Sequence[int] | None = None,
+    wide_mode: bool = False,
+    intended: Callable | None = None,
+) -> Problem:
+    """The problem, kept from one run to the next where only values differ: compiled once."""
+    leaves, tree = jax.tree.flatten(args, is_leaf=lambda x: x is None)
+    rows = {np.shape(x)[0] for x in leaves if hasattr(x, "shape") and np.ndim(x) > 1}
+    specs = tuple(Spec((), "none") if x is None else spec_of(x, rows) for x in leaves)
+    names = _argument_names(subject, definition, len(args))
+    given = (subject, definition, tree, specs, None if argnums is None else tuple(argnums), names,
+             wide_mode, intended)  # fmt: skip
+    try:
+        return _problem(*given)
+    except TypeError:  # a static argument that has no hash
+        return _problem.__wrapped__(*given)
+
+
+@functools.lru_cache(maxsize=512)
+def _problem(subject, definition, tree, specs, argnums, names, wide_mode, intended):
+    args = tree.unflatten(specs)
+    return Problem(subject, definition, args, argnums, names, wide_mode, intended)
+
+
+def _argument_names(subject: Subject, definition: Callable, n: int) -> tuple[str, ...]:
+    """The names of the arguments, as in the signature."""
+    for function in (subject.definition, definition, subject.forward):
+        try:
+            found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        names = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if len(names) >= n:
+            return tuple(names[:n])
+    return ()

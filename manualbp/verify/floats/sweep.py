@@ -20,10 +20,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import manualbp
 from manualbp._checks import brief
 from manualbp._rule import Rule
-from manualbp.verify._check import problem_of
 from manualbp.verify.ask.definitions import base_name, definition_of
 from manualbp.verify.ask.domains import Spec, in_dtype
 from manualbp.verify.ask.problem import Problem, jit_quickly
+from manualbp.verify.ask.question import problem_of
 from manualbp.verify.ask.subject import Subject, subject_of
 from manualbp.verify.cases import BOUNDS, CASES
 from manualbp.verify.floats.checkpoint import Checkpoint
