@@ -218,6 +218,7 @@ BF16 = {"dtype": "bfloat16"}
         ("f32[2,2]:symmetric:nonpositive", Spec((2, 2), "symmetric", high=0)),
         ("i32[8]<10|-100", Spec((8,), "integers", 10, values=(-100,))),
         ("i32[8]<10|-100|-1", Spec((8,), "integers", 10, values=(-100, -1))),
+        ("bool[4,4]:mask", Spec((4, 4), "mask", kind="bool")),
         ("i32[4]<129:counts", Spec((4,), "counts", 129)),
         ("i64[5]<129:offsets", Spec((5,), "offsets", 129, "int64")),
         ("i64[8]:-5..5", Spec((8,), "integers", 6, "int64", low=-5)),

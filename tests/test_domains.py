@@ -47,10 +47,12 @@ def integral_specs(draw_one):
     shape = draw_one(st.sampled_from([s for s in SHAPES if np.prod(s) < 30]))
     kind = draw_one(st.sampled_from(["int32", "int8", "uint8", "int64", "uint32"]))
     if shape and draw_one(st.booleans()):
-        domain = draw_one(st.sampled_from(["permutation", "counts", "offsets"]))
+        domain = draw_one(st.sampled_from(["permutation", "counts", "offsets", "mask"]))
+        if domain == "mask" and shape[-1]:
+            return Spec(shape, "mask", kind="bool")
         if domain == "offsets" and shape[-1] < 2:
             domain = "counts"
-        if domain != "permutation" and shape[-1]:
+        if domain in ("counts", "offsets") and shape[-1]:
             return Spec(shape, domain, draw_one(st.integers(1, 100)), kind)
         return Spec(shape, "permutation", kind=kind)
     signed = not kind.startswith("u")
@@ -140,6 +142,7 @@ MEMBERS = [
     (Spec((2,), "integers", 5, low=-2), [4, -2], [4, -3]),
     (Spec((2,), "integers", 5, distinct=True), [4, 2], [4, 4]),
     (Spec((3,), "permutation"), [2, 0, 1], [2, 0, 0]),
+    (Spec((2, 2), "mask", kind="bool"), [[True, False], [True, True]], [[True, True], [False] * 2]),
     (Spec((3,), "counts", 9), [5, 0, 3], [5, 1, 3]),
     (Spec((2,), "counts", 9), [5, 3], [9, -1]),
     (Spec((3,), "offsets", 9), [0, 2, 8], [0, 2, 7]),
@@ -283,7 +286,10 @@ INFERRED = [
     ),
     (np.int32([900, 17, 3, 100, 5, 77]), integers((6,), 901), "int32[6] in 0..900"),
     (np.zeros(0, np.int32), integers((0,), 1), "int32[0] in 0"),
-    (np.array([True, False]), Spec((2,), "integers", 2, "bool"), "bool[2]"),
+    (np.array([True, False]), Spec((2,), "mask", kind="bool"), "bool[2], a True in each row"),
+    (np.array([True, True]), Spec((2,), "integers", 2, "bool"), "bool[2]"),
+    (np.array([[True], [False]]), Spec((2, 1), "integers", 2, "bool"), "bool[2,1]"),
+    (np.array([[True, True], [False] * 2]), Spec((2, 2), "integers", 2, "bool"), "bool[2,2]"),
     (np.int32(3), integers((), 4), "int32[] in 0..3"),
     (np.uint8([255, 1]), Spec((2,), "integers", 256, "uint8"), "uint8[2] in 0..255"),
     (jnp.array([1, 7], jnp.int4), Spec((2,), "integers", 8, "int4"), "int4[2] in 0..7"),
@@ -384,6 +390,7 @@ def test_a_specification_is_as_it_was():
         (((6,), "integers", 5), {"distinct": True}, "Spec: expected as many different integers"),
         (((3,), "integers", 5, "float32"), {}, "Spec: expected a kind of int4, int8"),
         (((), "permutation"), {}, "Spec: expected at least one axis for permutation"),
+        (((3,), "mask"), {}, "Spec: expected booleans of at least one column for mask, got int32"),
         (((3,), "counts"), {}, r"Spec: expected at least 1 entries and below, .*: write Spec"),
         (((1,), "offsets", 9), {}, r"Spec: expected at least 2 entries and below, .*: write Spec"),
         (((2, 3), "symmetric"), {}, "Spec: expected square matrices"),

@@ -198,6 +198,7 @@ OF_EVERY_KIND = (
     Spec((3,), "integers", below=2),
     Spec((6,), "integers", below=9, low=2, values=(-100,), distinct=True),
     Spec((2, 3), "permutation", kind="uint8"),
+    Spec((2, 3), "mask", kind="bool"),
     Spec((2, 3), "counts", below=9),
     Spec((4,), "offsets", below=9, kind="int64"),
     Spec((2,), "nonzero", dtype="complex64"),

@@ -377,7 +377,7 @@ def test_a_definition_whose_autodiff_leaks_is_differenced():
     assert report.verdict == "PASS", report
 
 
-# Masks whose infinities are given
+# Masks
 
 
 def biased(scores, bias):
@@ -400,6 +400,36 @@ def test_infinities_of_a_mask_are_numbers_to_compare_at(case, explore):
     rule.defvjp(lambda *args: (biased(*args),) * 2, lambda p, dy: pull(softmax_pull(p, dy), p))
     report = check(rule, f32(np.random.default_rng(0).normal(size=(3, 3))), BIAS, explore=explore)
     assert report.verdict == verdict, report
+
+
+def test_a_mask_keeps_a_true_in_each_row():
+    def attention(scores, mask):  # of a row without any, only rounding is left
+        return jax.nn.softmax(jnp.where(mask, scores, scores - 1e9))
+
+    rule = jax.custom_vjp(attention)
+    rule.defvjp(
+        lambda s, m: (attention(s, m), (jnp.where(m, s, s - 1e9), m)),
+        lambda r, dy: (softmax_pull(jnp.exp(r[0] - jax.nn.logsumexp(r[0], -1, keepdims=True)), dy),
+                       None),
+    )  # fmt: skip
+    report = check(rule, f32(np.random.default_rng(0).normal(size=(3, 3))), BIAS == 0)
+    assert report.verdict == "PASS", report
+    assert "a True in each row" in str(report).splitlines()[0]
+
+
+# Digits far out, and approximations
+
+
+def test_two_approximations_that_meet_are_one():
+    def sine(x):  # of six digits, by two series
+        near = x - x**3 / 6 + x**5 / 120 - x**7 / 5040.0
+        far = near + x**9 / 362880.0
+        return jnp.where(jnp.abs(x) < 0.25, near, far)
+
+    rule = custom(sine, lambda r, dy: (dy * jnp.cos(r[0]),))
+    report = check(rule, Spec((4,), "interval", low=-0.3, high=0.3))
+    assert report.verdict == "PASS", report
+    assert "approximation" in " ".join(report.notes)
 
 
 def test_far_out_what_is_below_the_natural_scale_is_for_the_strict():

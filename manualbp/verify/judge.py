@@ -132,8 +132,8 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
         by_point[p] = comparison
         for finding in comparison.findings(suspects.get(p, ())):
             found = replace(finding, at=p)
-            if not run.strict and found.relation == "other" and scene.negligible(found):
-                found = replace(found, relation="negligible")
+            if found.relation == "other" and not run.strict:
+                found = scene.on_its_scale(found)
             findings.append(found)
             if found.relation == "other":
                 break  # what fails the rule is told from one entry
@@ -195,7 +195,12 @@ def _nearby(comparison: exact.Comparison, finding: Finding) -> tuple[float, ...]
     """got / expected - 1 of an entry at neighbouring points."""
     factors = []
     for step in (1.25, 0.875):
-        moved = [x * step if x.dtype.kind == "f" else x for x in comparison.point]
+        moved = [  # zeros, too, have neighbours
+            np.where(x == 0, step - 1, x * step) if x.dtype.kind == "f" else x
+            for x in comparison.point
+        ]
+        if not comparison.problem.contains(moved):
+            continue
         try:
             near = exact.compare(comparison.problem, moved).entry(finding.entry)
         except (Straddles, Unsupported):

@@ -1,7 +1,9 @@
 """What the rungs look at: both programs over all points, in float64 and in the dtype asked."""
 
 import functools
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,12 +65,23 @@ class Scene:
         moved = comparison.spread(finding.entry, self.problem.dtype)
         return off <= float_rung.EXPLAINS * moved
 
-    def negligible(self, finding: Finding) -> bool:
-        """Whether a difference lies far out, below half the digits of the entry's natural scale."""
-        points, p = self.points, finding.at
-        far_out = p not in points.special and points.style(p) in _FAR_OUT
-        sided = isinstance(finding.expected, tuple)
-        return far_out and not points.only_given and not sided and self.small(finding)
+    def on_its_scale(self, finding: Finding) -> Finding:
+        """A number that is another's, beside its natural scale.
+
+        Far out it is negligible below half the digits of that; elsewhere similar, where it agrees
+        to SIMILAR digits of it, as where the slope of an approximation crosses 0.
+        """
+        points, p, entry = self.points, finding.at, finding.entry
+        if points.only_given or isinstance(finding.expected, tuple):
+            return finding
+        if p not in points.special and points.style(p) in _FAR_OUT and self.small(finding):
+            return replace(finding, relation="negligible")
+        off = abs(float(finding.got) - float(finding.expected))
+        scale = float(self.scales[entry.leaf][entry.index]) if entry.of == "gradient" else 0.0
+        if 0 < off <= 10.0**-exact.SIMILAR * scale:
+            digits = math.log10(scale / off)
+            return replace(finding, relation="similar", digits=digits, factor=off / scale)
+        return finding
 
     @functools.cached_property
     def float_suspects(self) -> np.ndarray:
@@ -131,17 +144,33 @@ class Scene:
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  # a scene lives as long as its run
     def _scales_at(self, p: int) -> list[np.ndarray]:
-        """Natural scales where each array is as large as at a point, and else ordinary."""
+        """Natural scales where each array is as large as at a point, and else ordinary.
+
+        Or where one alone is so large, growth times growth: of all together a softmax, say, is
+        saturated, its terms are as large and their sum is 0.
+        """
         rows = self.points.of_styles("normal")[:16]
-        stacks = [x[rows] for x in self.points.stacks]
+        ordinary = [x[rows] for x in self.points.stacks]
+        larger: dict[int, np.ndarray] = {}
         for k, x in enumerate(self.points.point(p)[: len(self.problem.parts)]):
             if self.problem.spec(k).scales and x.size:
-                axes = tuple(range(1, stacks[k].ndim))
-                own = np.sqrt(np.mean(stacks[k] ** 2, axis=axes, keepdims=True))
-                stacks[k] = stacks[k] * (np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0))
-        ours, truth, _ = self.problem.run(stacks)
-        pulled = truth[1] if truth[1] is not None else ours[1]
-        return float_rung.natural_scales(pulled, np.arange(len(rows)))
+                axes = tuple(range(1, ordinary[k].ndim))
+                own = np.sqrt(np.mean(ordinary[k] ** 2, axis=axes, keepdims=True))
+                growth = np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0)
+                larger[k] = ordinary[k] * growth
+
+        def scales(moved: dict[int, np.ndarray]) -> list[np.ndarray]:
+            ours, truth, _ = self.problem.run([moved.get(k, x) for k, x in enumerate(ordinary)])
+            pulled = truth[1] if truth[1] is not None else ours[1]
+            return float_rung.natural_scales(pulled, np.arange(len(rows)))
+
+        together, usual = scales(larger), scales({})
+        found = [x.copy() for x in usual]
+        for k in larger if len(larger) > 1 else ():
+            with np.errstate(all="ignore"):
+                for x, one, own in zip(found, scales({k: larger[k]}), usual, strict=True):
+                    x *= np.maximum(np.nan_to_num(one / own, nan=1.0, posinf=1.0), 1.0)
+        return [np.maximum(a, b) for a, b in zip(together, found, strict=True)]
 
     def _lost(self, p: int, comparison: exact.Comparison) -> Iterator[FloatFinding]:
         """Entries whose digits float64 loses, though the problem does not."""

@@ -319,6 +319,8 @@ def arguments(*specs: Any, dtype: Any = "float32") -> SearchStrategy[tuple]:
                 return _whole(spec.shape, 0, 2 * spec.shape[-1], spec.kind).map(_order)
             case Spec(domain="counts" | "offsets"):
                 return _groups(spec)
+            case Spec(domain="mask"):
+                return hnp.arrays(bool, spec.shape).map(_some_in_each_row)
             case Spec(domain="integers"):
                 return _integers(spec)
             case Spec() if spec.floating.kind == "c":
@@ -409,6 +411,11 @@ def _whole(
 
 def _order(x: np.ndarray) -> np.ndarray:
     return np.argsort(x, axis=-1, kind="stable").astype(x.dtype)
+
+
+def _some_in_each_row(x: np.ndarray) -> np.ndarray:
+    x[..., 0] |= ~x.any(axis=-1)
+    return x
 
 
 def _groups(spec: Spec) -> SearchStrategy[Any]:

@@ -36,10 +36,11 @@ __all__ = [
 FLOATING = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128")
 
 _KINDS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64))
-INTEGRAL = ("integers", "permutation", "counts", "offsets")
+INTEGRAL = ("integers", "permutation", "counts", "offsets", "mask")
 _OTHERS = (*INTEGRAL, "key", "none", "static")
 _LAST_AXIS = (
     "simplex", "logsimplex", "weights", "onehot", "sorted", "permutation", "counts", "offsets",
+    "mask",
 )  # fmt: skip
 _CLASSES = ("simplex", "logsimplex", "weights", "onehot")
 _SQUARE = ("symmetric", "definite")
@@ -64,8 +65,9 @@ class Spec:
         are) and "permutation" (of 0 .. n - 1); "distinct" (no entry is there twice); over the last
         two axes "symmetric" and "definite" (symmetric positive definite matrices); "integers"
         (0 .. below - 1), along the last axis "counts" (of groups, which sum to below - 1) and
-        "offsets" (of groups, rising from 0 to below - 1); "key" (of jax.random), "none", or
-        "static" (a value that is no array and is passed as it is).
+        "offsets" (of groups, rising from 0 to below - 1) and "mask" (booleans, of kind "bool", a
+        True in each row); "key" (of jax.random), "none", or "static" (a value that is no array
+        and is passed as it is).
       below: the number of classes, for integers.
       kind: the dtype of integers; "bool" for booleans.
       value: what is static; of a key, the one that was given.
@@ -178,6 +180,11 @@ class Spec:
             raise ValueError(
                 f"Spec: expected values and distinct for integers alone, got them for "
                 f"{self.domain}: write Spec(shape, 'integers', below=5, values=(-100,))"
+            )
+        if self.domain == "mask" and (self.kind != "bool" or not self.shape[-1]):
+            raise ValueError(
+                f"Spec: expected booleans of at least one column for mask, got {self.kind} of "
+                f"shape {self.shape}: write Spec((3, 4), 'mask', kind='bool')"
             )
         if self.integral and self.kind not in (*_KINDS, "bool"):
             raise ValueError(
@@ -309,6 +316,8 @@ class Spec:
     def _has_integers(self, x: np.ndarray) -> bool:
         if self.domain == "permutation":
             return bool(np.all(np.sort(x, axis=-1) == np.arange(self.shape[-1])))
+        if self.domain == "mask":
+            return bool(np.all(np.any(x, axis=-1)))
         low, below = self.range
         if self.domain == "counts":
             return bool(np.all(x >= 0) and np.all(x.sum(-1) == below - 1))
@@ -563,6 +572,9 @@ def infer(leaf: Any, rows: Collection[int] = ()) -> Spec:
     shape, dtype = tuple(leaf.shape), np.dtype(leaf.dtype)
     given = None if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf)
     if dtype.kind == "b":
+        some = given is not None and given.ndim and np.all(given.any(axis=-1))
+        if some and not np.all(given):  # where nothing is masked, anything may be
+            return Spec(shape, "mask", kind="bool")
         return Spec(shape, "integers", 2, "bool")
     if jax.dtypes.issubdtype(dtype, np.integer):
         if given is None:
@@ -738,6 +750,7 @@ _WORDS = {
     "sorted": " increasing",
     "distinct": ", all different",
     "definite": " positive definite",
+    "mask": ", a True in each row",
 }
 
 

@@ -96,7 +96,7 @@ def arguments(text: str) -> tuple:
     - `f32[3]:-1..1`, an interval with its ends; `f32[]:0.5..`, with one;
     - `i32[8]<10`, integers from 0 to 9; `i32[8]:-5..5`; `i32[8]<10|-100`, and a further one;
       `i32[8]<10:distinct`, each once; `i32[4]:permutation`; of groups of 128 rows
-      `i32[4]<129:counts` and `i32[5]<129:offsets`.
+      `i32[4]<129:counts` and `i32[5]<129:offsets`; `bool[4,4]:mask`, a True in each row.
 
     Numbers, strings in quotes, True and False are themselves, `none` or `None` is None, `key` a
     key of jax.random and `key[3]` three; brackets make tuples, lists and dictionaries.
@@ -239,6 +239,8 @@ def _integers(dtype: str, shape: tuple[int, ...], said: dict) -> Spec:
     kind, names, ends = _INTEGERS[dtype], said["names"], said.get("ends")
     if names == ["permutation"] and len(said) == 2 and not said["marks"]:
         return Spec(shape, "permutation", kind=kind)
+    if names == ["mask"] and dtype == "bool" and len(said) == 2 and not said["marks"]:
+        return Spec(shape, "mask", kind=kind)
     if names in (["counts"], ["offsets"]) and "below" in said and ends is None:
         return Spec(shape, names[0], said["below"], kind)
     if set(names) - {"distinct"}:

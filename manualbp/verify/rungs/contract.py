@@ -11,7 +11,7 @@ import numpy as np
 from manualbp.verify.ask.domains import INTEGRAL
 from manualbp.verify.ask.problem import Problem, first_line, mapped, value_parts
 from manualbp.verify.ask.subject import ContractBroken
-from manualbp.verify.numbers.wide import widened
+from manualbp.verify.numbers.wide import narrow, widened
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -182,8 +182,11 @@ def _linear_and_paths(problem: Problem, points: list, linear: bool | None) -> It
     if batches_itself(problem.traced.ours.jaxpr):
         program = mapped(widened(problem.traced.ours))
         scanned = jax.jit(lambda *ys: jax.lax.map(lambda y: widened(problem.traced.ours)(*y), ys))
-        yield from _agree("scan under jit differs from vmap", program(*stacked), scanned(*stacked))
-        yield from _each_alone(problem, stacked)
+        # a kernel that computes in its own dtype rounds there, in another order each time
+        near = _eps_inside(problem) ** 0.6 if narrow(problem.traced.ours) else PATHS
+        mapped_ones, ones = program(*stacked), scanned(*stacked)
+        yield from _agree("scan under jit differs from vmap", mapped_ones, ones, near=near)
+        yield from _each_alone(problem, stacked, near)
 
 
 def _same_primal(problem: Problem, point: list) -> Iterator:
@@ -204,7 +207,9 @@ def _same_primal(problem: Problem, point: list) -> Iterator:
             yield from _agree(path, problem.ours(leaves, dys), traced, "paths", tolerance, 1.0)
         primal = value_parts(problem.subject.forward(*problem.arguments(leaves)))
         text = "the function's own value differs from its fwd"
-        yield from _agree(text, primal, traced[0], "value", tolerance, 1.0)
+        # where the function has no value, its fwd may have any
+        there = [np.where(np.isnan(x), x, y) for x, y in zip(primal, traced[0], strict=True)]
+        yield from _agree(text, primal, there, "value", tolerance, 1.0)
 
 
 def _eps_inside(problem: Problem) -> float:
@@ -223,7 +228,7 @@ def batches_itself(jaxpr: Any) -> bool:
     return any(name in text for name in _OWN_BATCHING)
 
 
-def _each_alone(problem: Problem, stacked: list) -> Iterator:
+def _each_alone(problem: Problem, stacked: list, near: float) -> Iterator:
     """vmap over each argument alone gives what it gives where the others are repeated."""
     program = widened(problem.traced.ours)
     for k in range(len(stacked)):
@@ -232,7 +237,7 @@ def _each_alone(problem: Problem, stacked: list) -> Iterator:
         axes = tuple(0 if i == k else None for i in range(len(stacked)))
         one = jax.vmap(program, in_axes=axes)(*alone)
         text = f"vmap over input {k} alone differs from vmap over all"
-        yield from _agree(text, jax.vmap(program)(*mixed), one)
+        yield from _agree(text, jax.vmap(program)(*mixed), one, near=near)
 
 
 _FACTORS = (2.0, -1.0, 2.0**-40, 2.0**40, 2.0**-41)

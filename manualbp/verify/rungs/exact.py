@@ -391,6 +391,8 @@ class Comparison:
             low, high = sorted((left, right), key=float)
         if _between(got, low, high):
             return Finding(entry, "kink", got, (low, high), name, at=self.at)
+        if _nearly_between(got, low, high):  # two approximations meet
+            return self._compared_with_quotient(entry, got, left)
         if not got.is_finite() and not expected.is_finite():
             # there is no derivative, and autodiff has none to give either
             why = "the definition has no derivative here"
@@ -403,7 +405,9 @@ class Comparison:
         if np.isnan(digits):
             relation = "undecided"
         name: Any = "difference quotients"
-        return Finding(entry, relation, got, quotient, name, digits, at=self.at)
+        with precision(PRECISIONS[0]):
+            factor = float(got / quotient - 1) if relation == "similar" and quotient != 0 else 0.0
+        return Finding(entry, relation, got, quotient, name, digits, factor, at=self.at)
 
     def quotients(self, entry: Entry) -> tuple[arb, arb]:
         """One-sided derivatives of the definition in one entry, from its forward program alone."""
@@ -494,7 +498,7 @@ class Comparison:
             smooth = agreement(back, ahead) >= SAME
             low, high = (back, ahead) if back <= ahead else (ahead, back)
             near = agreement(got, back) >= SIMILAR or self._vanish(got, back)
-            if near if smooth else _between(got, low, high):
+            if near if smooth else _nearly_between(got, low, high):
                 continue
             yield from self._wrong_together(entries, got, (low, high), smooth)
             return
@@ -524,7 +528,11 @@ class Comparison:
                 if agreement(own, left) < SIMILAR and not self._vanish(own, left):
                     yield Finding(entry, "other", own, left, name, at=self.at)
                     return
-            elif not _between(own, low, high) and own.is_finite() and not self._conventional(entry):
+            elif (
+                own.is_finite()
+                and not _nearly_between(own, low, high)
+                and not self._conventional(entry)
+            ):
                 yield Finding(entry, "other", own, (low, high), name, at=self.at)
                 return
             else:
@@ -768,6 +776,11 @@ def _spread(first: Sequence[Entry], entries: Iterator[Entry]) -> list[Entry]:
 
 def _flat(arrays: list) -> np.ndarray:
     return np.concatenate([floats(x).ravel() for x in arrays])
+
+
+def _nearly_between(x: arb, low: arb, high: arb) -> bool:
+    """Whether a number lies between two, or beside one as an approximation does."""
+    return _between(x, low, high) or max(agreement(x, low), agreement(x, high)) >= SIMILAR
 
 
 def _between(x: arb, low: arb, high: arb) -> bool:

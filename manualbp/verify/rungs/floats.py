@@ -29,6 +29,8 @@ _EVEN = 1e6
 _NOTHING_LEFT, _GIVEN = 0.25, 4.0
 # So many times as far off as autodiff is no worse than autodiff
 _PARITY = 16.0
+# So many roundings of an array's largest entry are never grossly off: entries share terms
+_ROUNDINGS = 64
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
 _LOST = 1e-10
 
@@ -150,7 +152,8 @@ def compared(
         with np.errstate(all="ignore"):
             size = np.maximum(np.abs(truth), scale)
             error = np.abs(got - truth)
-            off = ~(error <= half * size)
+            most = np.abs(truth).max(initial=0.0, where=np.isfinite(truth))
+            off = ~(error <= np.maximum(half * size, _ROUNDINGS * limits.eps * most))
             if not plain and np.any(off):
                 if of == "gradient":
                     size = np.maximum(size, scales_at()[leaf])

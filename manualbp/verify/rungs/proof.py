@@ -157,6 +157,12 @@ def _ways(spec: Spec) -> tuple[int, Callable[[], Iterator[Sequence[int]]]]:
         each = lambda: itertools.product(itertools.permutations(range(n)), repeat=rows)  # noqa: E731
         chained = lambda: map(tuple, map(itertools.chain.from_iterable, each()))  # noqa: E731
         return math.factorial(n) ** rows, chained
+    if spec.domain == "mask":
+        n, rows = spec.shape[-1], math.prod(spec.shape[:-1])
+        some = lambda: (r for r in itertools.product((0, 1), repeat=n) if any(r))  # noqa: E731
+        return (2**n - 1) ** rows, lambda: map(
+            tuple, map(itertools.chain.from_iterable, itertools.product(some(), repeat=rows))
+        )
     if spec.domain in ("counts", "offsets"):
         below, counts, rows = spec.below, spec.domain == "counts", math.prod(spec.shape[:-1])
         cut = spec.shape[-1] - (1 if counts else 2)
