@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,11 +37,18 @@ class Scene:
     def __init__(self, problem: Problem, points: Points, ours: Any, truth: Any, native: Any):
         self.problem, self.points = problem, points
         self.ours, self.truth, self.native = ours, truth, native
-        ordinary = points.of_styles("normal", "round")
         pulled = truth[1] if truth[1] is not None else ours[1]
-        self.scales = float_rung.natural_scales(pulled, ordinary)
-        self.value_scales = float_rung.natural_scales(truth[0], ordinary)
+        self.scales = self._natural(pulled)
+        self.value_scales = self._natural(truth[0])
         self.by_point: dict[int, exact.Comparison] = {}
+
+    def _natural(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Natural scales, the larger ones of round numbers and normal ones: some saturate."""
+        both = (
+            float_rung.natural_scales(results, self.points.of_styles(style))
+            for style in ("normal", "round")
+        )
+        return [np.maximum(a, b) for a, b in zip(*both, strict=True)]
 
     def small(self, finding: Finding) -> bool:
         """Whether a difference is less than half the digits of the entry's natural scale.
@@ -131,6 +138,8 @@ class Scene:
             drawn = p < self.points.drawn or p in self.points.special
             if not (drawn and float_rung.ordinary(self.problem, comparison.point)):
                 continue
+            if self._masks_a_row(p):
+                continue
             rule, autodiff = (
                 ([x[p] for x in values], None if pulled is None else [x[p] for x in pulled])
                 for values, pulled in self.native
@@ -142,35 +151,41 @@ class Scene:
             )  # fmt: skip
         return found
 
+    def _masks_a_row(self, p: int) -> bool:
+        """Whether a mask leaves nothing of a row, while of each given row it leaves something.
+
+        What such a row gives in exact arithmetic is asked; floats drown in a large mask's number.
+        """
+        if 0 not in self.points.special:
+            return False
+        for k, part in enumerate(self.problem.parts):
+            if part.dtype == bool and part.shape:
+                given, here = (self.points.stacks[k][q].any(axis=-1) for q in (0, p))
+                if np.all(given) and not np.all(here):
+                    return True
+        return False
+
     @functools.lru_cache(maxsize=8)  # noqa: B019  # a scene lives as long as its run
     def _scales_at(self, p: int) -> list[np.ndarray]:
         """Natural scales where each array is as large as at a point, and else ordinary.
 
-        Or where one alone is so large, growth times growth: of all together a softmax, say, is
-        saturated, its terms are as large and their sum is 0.
+        Of several arrays growth times growth: where a softmax of their products is saturated, the
+        terms of its gradient are still that large.
         """
         rows = self.points.of_styles("normal")[:16]
-        ordinary = [x[rows] for x in self.points.stacks]
-        larger: dict[int, np.ndarray] = {}
+        stacks, growth, scaled = [x[rows] for x in self.points.stacks], 1.0, 0
         for k, x in enumerate(self.points.point(p)[: len(self.problem.parts)]):
             if self.problem.spec(k).scales and x.size:
-                axes = tuple(range(1, ordinary[k].ndim))
-                own = np.sqrt(np.mean(ordinary[k] ** 2, axis=axes, keepdims=True))
-                growth = np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0)
-                larger[k] = ordinary[k] * growth
-
-        def scales(moved: dict[int, np.ndarray]) -> list[np.ndarray]:
-            ours, truth, _ = self.problem.run([moved.get(k, x) for k, x in enumerate(ordinary)])
-            pulled = truth[1] if truth[1] is not None else ours[1]
-            return float_rung.natural_scales(pulled, np.arange(len(rows)))
-
-        together, usual = scales(larger), scales({})
-        found = [x.copy() for x in usual]
-        for k in larger if len(larger) > 1 else ():
-            with np.errstate(all="ignore"):
-                for x, one, own in zip(found, scales({k: larger[k]}), usual, strict=True):
-                    x *= np.maximum(np.nan_to_num(one / own, nan=1.0, posinf=1.0), 1.0)
-        return [np.maximum(a, b) for a, b in zip(together, found, strict=True)]
+                axes = tuple(range(1, stacks[k].ndim))
+                own = np.sqrt(np.mean(stacks[k] ** 2, axis=axes, keepdims=True))
+                factor = np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0)
+                stacks[k] = stacks[k] * factor
+                growth, scaled = growth * max(float(np.median(factor)), 1.0), scaled + 1
+        if scaled > 1:
+            return [scale * growth for scale in self.scales]
+        ours, truth, _ = self.problem.run(stacks)
+        pulled = truth[1] if truth[1] is not None else ours[1]
+        return float_rung.natural_scales(pulled, np.arange(len(rows)))
 
     def _lost(self, p: int, comparison: exact.Comparison) -> Iterator[FloatFinding]:
         """Entries whose digits float64 loses, though the problem does not."""

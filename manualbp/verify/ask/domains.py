@@ -572,9 +572,6 @@ def infer(leaf: Any, rows: Collection[int] = ()) -> Spec:
     shape, dtype = tuple(leaf.shape), np.dtype(leaf.dtype)
     given = None if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf)
     if dtype.kind == "b":
-        some = given is not None and given.ndim and np.all(given.any(axis=-1))
-        if some and not np.all(given):  # where nothing is masked, anything may be
-            return Spec(shape, "mask", kind="bool")
         return Spec(shape, "integers", 2, "bool")
     if jax.dtypes.issubdtype(dtype, np.integer):
         if given is None:

@@ -156,9 +156,9 @@ def _integers(
     if spec.domain in ("counts", "offsets"):
         return _groups(spec, stack, rng, style)
     if spec.domain == "mask":
-        x = rng.random(stack) < (1.0 if style == "equal" else 0.5)
+        mask = rng.random(stack) < (1.0 if style == "equal" else 0.5)
         sure = rng.integers(0, stack[-1], (*stack[:-1], 1)) == np.arange(stack[-1])
-        return x | (sure & ~x.any(axis=-1, keepdims=True))
+        return mask | (sure & ~mask.any(axis=-1, keepdims=True))
     if spec.distinct:
         values = np.array(spec.values, object)
         size, n = int(np.prod(spec.shape)), below - low + len(values)

@@ -29,8 +29,10 @@ _EVEN = 1e6
 _NOTHING_LEFT, _GIVEN = 0.25, 4.0
 # So many times as far off as autodiff is no worse than autodiff
 _PARITY = 16.0
+# The larger of an entry's sizes by its median, where a function is saturated
+_SATURATED = 16.0
 # So many roundings of an array's largest entry are never grossly off: entries share terms
-_ROUNDINGS = 64
+_ROUNDINGS = 128
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
 _LOST = 1e-10
 
@@ -82,15 +84,20 @@ def _plain(problem: Problem, point: Sequence[np.ndarray]) -> bool:
 
 
 def natural_scales(gradients: Sequence[np.ndarray], ordinary: np.ndarray) -> list[np.ndarray]:
-    """The median size of each entry over ordinary points; of its array where that is 0."""
+    """The median size of each entry over ordinary points; that of its array where it is 0.
+
+    Where a function is saturated at most points, a softmax, say, its larger sizes count.
+    """
     scales = []
     for x in gradients:
         with np.errstate(all="ignore"):
             sizes = np.abs(x[ordinary]) if len(ordinary) else np.abs(x)
             sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+            larger = np.quantile(sizes, 0.9, axis=0)
             own = np.median(sizes, axis=0)
+            own = np.where(own < larger / _SATURATED, larger, own)
             used = sizes[sizes > 0]
-            all_ = float(np.median(used)) if used.size else 0.0
+            all_ = float(np.quantile(used, 0.9)) if used.size else 0.0
         scales.append(np.where(own > 0, own, all_))
     return scales
 
