@@ -98,8 +98,9 @@ def judged(name: str, options: argparse.Namespace) -> dict:
         late = said.startswith("not done")
         seconds = options.limit_seconds if late else round(time.perf_counter() - start, 1)
         said = {"verdict": "UNDECIDED" if late else "crash", "found": said, "seconds": seconds}
-    said["outcome"] = outcome(row.truth, said["verdict"], options.intended)
-    return {"rule": name, "package": row.package, "truth": row.truth, **said}
+    truth = "intended" if row.beyond and not options.given else row.truth
+    said["outcome"] = outcome(truth, said["verdict"], options.intended)
+    return {"rule": name, "package": row.package, "truth": truth, **said}
 
 
 def measured(name: str, options: argparse.Namespace) -> dict:

@@ -56,8 +56,9 @@ def judge(name: str, explore: bool, intended: bool) -> dict:
     row, rule, args = question(name)
     options = {"explore": explore, "argnums": row.argnums, "definition": row.definition}
     options["order"] = row.order
-    if intended and row.truth == "intended":
-        options["intended"] = row.why
+    reason = row.why if row.truth == "intended" else row.beyond if explore else ""
+    if intended and reason:
+        options["intended"] = reason
     say("asking")
     start = time.perf_counter()
     try:

@@ -132,7 +132,7 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
         by_point[p] = comparison
         for finding in comparison.findings(suspects.get(p, ())):
             found = replace(finding, at=p)
-            if found.relation == "other" and not run.strict:
+            if found.relation in ("other", "guard") and not run.strict:
                 found = scene.on_its_scale(found)
             findings.append(found)
             if found.relation == "other":
@@ -341,8 +341,8 @@ def _notes(run: Run, findings: list[Finding], scene: Scene) -> None:
     if far:
         got, expected = float(far[0].got), float(far[0].expected)
         run.note(
-            f"another function far out, by less than half the digits of the entry's natural scale "
-            f"({got:.3g} for {expected:.3g}, say): strict refuses that"
+            "another function far out, below half the digits of the entry's natural scale or where "
+            f"inputs are as small as a guard ({got:.3g} for {expected:.3g}, say): strict refuses it"
         )
     guards = [f for f in findings if f.relation == "guard"]
     if guards:

@@ -75,17 +75,22 @@ class Scene:
     def on_its_scale(self, finding: Finding) -> Finding:
         """A number that is another's, beside its natural scale.
 
-        Far out it is negligible below half the digits of that; elsewhere similar, where it agrees
+        Far out it is negligible below half the digits of that, or where an input is as small as a
+        guard; elsewhere similar, where it agrees
         to SIMILAR digits of it, as where the slope of an approximation crosses 0.
         """
         points, p, entry = self.points, finding.at, finding.entry
         if points.only_given or isinstance(finding.expected, tuple):
             return finding
-        if p not in points.special and points.style(p) in _FAR_OUT and self.small(finding):
+        far_out = p not in points.special and points.style(p) in _FAR_OUT
+        small = self.small(finding)
+        if finding.relation == "guard" and small:
+            return finding
+        if far_out and (small or self.by_point[p].inside_a_guard):
             return replace(finding, relation="negligible")
         off = abs(float(finding.got) - float(finding.expected))
         scale = float(self.scales[entry.leaf][entry.index]) if entry.of == "gradient" else 0.0
-        if 0 < off <= 10.0**-exact.SIMILAR * scale:
+        if finding.relation == "other" and 0 < off <= 10.0**-exact.SIMILAR * scale:
             digits = math.log10(scale / off)
             return replace(finding, relation="similar", digits=digits, factor=off / scale)
         return finding

@@ -24,6 +24,8 @@ class Row:
       definition: where it is not the undecorated function.
       argnums: of the arguments to differentiate, where not all floating ones.
       near: whether points near the row's own make sense; a kink or a permutation has none.
+      beyond: what the rule is meant to be at other arguments than a user's, where that is not the
+        gradient: asked to explore, the judge is to refuse it.
       order: 1 where the rule is for first derivatives alone, and says so.
       in64: whether it takes float64, in which the truth is found where it does.
       label: tells rows of one rule apart.
@@ -39,6 +41,7 @@ class Row:
     near: bool = True
     label: str = ""
     in64: bool = True
+    beyond: str = ""
     order: int = 2
 
     @property
@@ -51,6 +54,7 @@ class Row:
 
 
 DIFFERENCES = "autodiff of the program has no answer (a loop, a primitive); differences agree"
+CLIPPED = "the slope next to -1 and 1, and beyond, is that of a clipped argument"
 
 
 def normal(*shape: int, seed: int = 0) -> Any:

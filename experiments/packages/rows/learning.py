@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from .common import DIFFERENCES, Row, between, f32, normal, positive
+from .common import CLIPPED, DIFFERENCES, Row, between, f32, normal, positive
 
 FP8 = "flax.linen.fp8_ops"
 OWN = "the new scale and history of amax are given in the place of gradients"
@@ -128,7 +128,11 @@ ROWS = [
     Row("distreqx.utils.math:multiply_no_nan", lambda: (normal(4), normal(4, seed=1))),
     Row("distreqx.utils.math:power_no_nan", lambda: (positive(4), normal(4, seed=1))),
     # Square roots
-    Row("kfac_jax._src.utils.math:_sqrt_bound_derivative", lambda: (positive(5), 1000.0)),
+    Row(
+        "kfac_jax._src.utils.math:_sqrt_bound_derivative",
+        lambda: (positive(5), 1000.0),
+        beyond=BOUND,
+    ),
     Row(
         "kfac_jax._src.utils.math:_sqrt_bound_derivative",
         lambda: (f32(1e-4, 1e-3, 2.0), 10.0),
@@ -136,7 +140,11 @@ ROWS = [
         BOUND,
         label="at the bound",
     ),
-    Row("recurrentgemma.jax.layers:sqrt_bound_derivative", lambda: (positive(5), 1000.0)),
+    Row(
+        "recurrentgemma.jax.layers:sqrt_bound_derivative",
+        lambda: (positive(5), 1000.0),
+        beyond=BOUND,
+    ),
     Row(
         "recurrentgemma.jax.layers:sqrt_bound_derivative",
         lambda: (f32(1e-4, 1e-3, 2.0), 10.0),
@@ -218,8 +226,8 @@ ROWS = [
         order=1,
     ),
     # Physics engines
-    Row("brax.math:safe_arccos", lambda: (between(-0.9, 0.9, 5),)),
-    Row("brax.math:safe_arcsin", lambda: (between(-0.9, 0.9, 5),)),
+    Row("brax.math:safe_arccos", lambda: (between(-0.9, 0.9, 5),), beyond=CLIPPED),
+    Row("brax.math:safe_arcsin", lambda: (between(-0.9, 0.9, 5),), beyond=CLIPPED),
     Row(
         "mujoco.mjx._src.collision_sdf:_cylinder",
         lambda: (f32(0.9, 0.5, 0.2), f32(0.5, 0.6, 0.0)),

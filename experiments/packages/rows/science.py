@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from .common import (
+    CLIPPED,
     DIFFERENCES,
     Row,
     between,
@@ -51,8 +52,14 @@ ROWS = [
         )
         for module in ("_energy.electrostatics", "mm_forcefields.nonbonded.electrostatics")
     ),
-    Row(f"{MD}._nn.uma.common.rotation:safe_acos", lambda: (between(-0.9, 0.9, 5),)),
-    Row(f"{MD}._nn.uma.common.rotation:safe_atan2", lambda: (normal(5), normal(5, seed=1))),
+    Row(
+        f"{MD}._nn.uma.common.rotation:safe_acos", lambda: (between(-0.9, 0.9, 5),), beyond=CLIPPED
+    ),
+    Row(
+        f"{MD}._nn.uma.common.rotation:safe_atan2",
+        lambda: (normal(5), normal(5, seed=1)),
+        beyond="next to the origin the slope is bounded",
+    ),
     Row(
         f"{MD}._nn.uma.kernels:_segment_mm_2d",
         lambda: (normal(6, 3), normal(2, 4, 3, seed=1), i32(2, 4)),
@@ -99,6 +106,7 @@ ROWS = [
             argnums=tuple(range(d + 1)),
             in64=False,
             label="real",
+            beyond="at the kernel's edge, where the slope is infinite, 0",
         )
         for kind in ("spread", "interp")
         for d in (1, 2, 3)
@@ -107,7 +115,11 @@ ROWS = [
     Row("jht.diff:_adjoint_synthesis_vjp", lambda: (normal(48), 2, 3, 0)),
     # ExoJAX, jaxoplanet
     Row("exojax.rt.chord:safe_sqrt", lambda: (positive(4),)),
-    Row("exojax.opacity.lpf.lpf:hjert", lambda: (f32(0.7), f32(0.4))),
+    Row(
+        "exojax.opacity.lpf.lpf:hjert",
+        lambda: (f32(0.7), f32(0.4)),
+        beyond="the slope of the function, to which the approximation is close",
+    ),
     Row(
         "exojax.special.faddeeva:rewofzx",
         lambda: (f32(0.7), f32(0.4)),
@@ -123,10 +135,15 @@ ROWS = [
         lambda: (between(-0.8, 0.8, 4), f32(0.4), f32(0.2)),
     ),
     Row("jaxoplanet.core.kepler:_kepler", lambda: (between(0.2, 6.0, 4), unit(4))),
-    Row("jaxoplanet.utils:zero_safe_sqrt", lambda: (positive(4),)),
+    Row(
+        "jaxoplanet.utils:zero_safe_sqrt",
+        lambda: (positive(4),),
+        beyond="where the square root is small its slope is that of 0",
+    ),
     Row(
         "jaxoplanet.core.limb_dark:_p_integral",
         lambda: (10, 4, True, f32(0.6), f32(0.1)),
+        beyond="the slope of the integral, to which the sum over nodes is close",
     ),
     # Galaxies, waves, lenses
     Row(
@@ -157,6 +174,7 @@ ROWS = [
         "jaxtronomy.LensModel.Profiles.epl:EPLMajorAxis._hyp2f1_evaluate",
         lambda: (f32(0.2), f32(0.9), 0.2 * jnp.exp(1j * normal(3))),
         argnums=(1, 2),
+        beyond="outside of its circle a series that is cut off, whose sums round to anything",
     ),
     Row(
         "jaxpole.filter:allpole",
@@ -180,7 +198,11 @@ ROWS = [
     ),
     Row(f"{CHEB}.recipes.besseli:_besseli_fn", lambda: (f32(1.3), positive(4), True)),
     Row(f"{CHEB}.recipes.lambertw:_w0", lambda: (positive(4),)),
-    Row(f"{CHEB}.recipes.lambertw:_wm1", lambda: (f32(-0.3, -0.2, -0.1),)),
+    Row(
+        f"{CHEB}.recipes.lambertw:_wm1",
+        lambda: (f32(-0.3, -0.2, -0.1),),
+        beyond="at -1/e the slope is infinite, that of the program large",
+    ),
     Row(
         f"{QUANTILES}:_dPda",
         lambda: (positive(4), positive(4, seed=1)),

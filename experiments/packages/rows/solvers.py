@@ -52,7 +52,11 @@ ROWS = [
         label="tree",
     ),
     Row("lineax._norm:_two_norm", lambda: (complex_normal(4),), label="complex"),
-    Row("lineax._norm:_zero_grad_at_zero", lambda: (normal(3),)),
+    Row(
+        "lineax._norm:_zero_grad_at_zero",
+        lambda: (normal(3),),
+        beyond="the identity, whose gradient is zero at 0",
+    ),
     # JAXopt
     Row("jaxopt._src.projection:_projection_unit_simplex", lambda: (normal(6),)),
     Row("jaxopt._src.projection:_projection_unit_sparse_simplex", lambda: (normal(6), 3, False)),
@@ -73,7 +77,13 @@ ROWS = [
         lambda: (normal(3, 4), 1, False, positive(3, 4, seed=1), False),
         label="weights",
     ),
-    Row("ott.math.utils:norm", lambda: (normal(3, 4), 2, -1, False)),
+    Row(
+        "ott.math.utils:norm",
+        lambda: (jnp.zeros((2, 3)), 2, -1, False),
+        "wrong",
+        "the value of a norm that is 0, where a gradient is asked for, is that of ones",
+        label="of zeros",
+    ),
     Row("ott.math.utils:softmin", lambda: (normal(3, 4), f32(0.5), -1), argnums=(0,)),
     Row(
         "ott.math.utils:softmin",
@@ -168,7 +178,13 @@ ROWS = [
         argnums=(0,),
     ),
     Row("folx.slogdet:slogdet", lambda: (normal(3, 3),)),
-    Row("folx.wrapped_functions:complex_abs", lambda: (complex_normal(4),)),
+    Row(
+        "folx.wrapped_functions:complex_abs",
+        lambda: (jnp.array([1 + 1j, -2j, 0]),),
+        "wrong",
+        "NaN at 0, where the absolute value has the gradient 0 by JAX's convention",
+        label="at 0",
+    ),
     # Integrators
     Row(
         "bijx.solvers:_rk4_odeint",

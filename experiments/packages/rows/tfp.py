@@ -194,9 +194,10 @@ ROWS = [
     ),
     Row(
         f"{SPECIAL}:_betainc_custom_gradient",
-        lambda: (positive(4), positive(4, seed=1), unit(4)),
-        "right",
-        DIFFERENCES,
+        lambda: (f32(1.0, 0.7, 2.0), f32(1.0, 1.5, 0.6), f32(0.5, 0.4, 0.8)),
+        "wrong",
+        "where a = b = 1 and x = 0.5 the gradient of a is -0.375, not log(0.5) / 2 = -0.347",
+        label="of 1",
     ),
     Row(
         f"{SPECIAL}:_betaincinv_custom_gradient",

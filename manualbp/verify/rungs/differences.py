@@ -192,6 +192,10 @@ def _richardson(
         smooth = bent <= np.abs(best) / 4 + 1e3 * noise[-1] + 1e-3 * np.nanmax(
             np.abs(best), initial=0.0
         )
+        # where it jumps, or is a root, differences grow as steps shrink: extrapolation hides that
+        smooth &= np.abs(table[-1] - table[-2]) <= np.abs(best) / 4 + 1e3 * noise[-1] + 1e-3 * (
+            np.nanmax(np.abs(best), initial=0.0)
+        )
         error = np.where(smooth, error, np.inf)
     return best, error
 

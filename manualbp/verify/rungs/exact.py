@@ -39,6 +39,8 @@ _MOST_ENTRIES = 256
 _ONE_BY_ONE = 48
 # So often the movement of both programs under moved constants explains a difference
 _JITTERS = 8
+# An input of so many times the root of a guard, at most, is inside of it
+_INSIDE = 10.0
 # And a far smaller movement, to see that no branch changes
 _NEARER = 2.0**-20
 # Ways to decide ties are tried one by one, two to the power of this many at most
@@ -705,6 +707,14 @@ class Comparison:
         """The small constants of the two programs, in words; nothing where there are none."""
         found = sorted({*guards_of(self.problem.traced.ours), *guards_of(self.problem.traced.loss)})
         return ", ".join(f"{g:.3g}" for g in found)
+
+    @functools.cached_property
+    def inside_a_guard(self) -> bool:
+        """Whether an input is about as small as such a constant, and not 0."""
+        found = [*guards_of(self.problem.traced.ours), *guards_of(self.problem.traced.loss)]
+        least = _INSIDE * max(found, default=0.0) ** 0.5  # a guard of a square, say
+        sizes = [np.abs(x) for x in self.point[: len(self.problem.parts)] if x.dtype.kind == "f"]
+        return any(bool(np.any((x > 0) & (x <= least))) for x in sizes)
 
     # How sensitive the truth is
 
