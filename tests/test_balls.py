@@ -295,3 +295,73 @@ def test_linear_algebra_is_that_of_its_definition():
             np.testing.assert_allclose(
                 np.vectorize(float)(got), program(), rtol=1e-12, err_msg=name
             )
+
+
+def test_a_matrix_that_is_not_definite_has_no_root():
+    indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])
+    singular = np.ones((2, 2))
+    for x in (indefinite, singular):
+        (root,) = run(lambda x: lax.linalg.cholesky(x, symmetrize_input=False), x)
+        assert all(np.isnan(float(v)) for v in root[np.tril_indices(2)])
+
+
+# Order, of balls that are apart, equal, NaN, or across each other
+
+WIDE = arb(0.5, 1.0)
+ORDERED = [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (np.nan, 1.0), (1.0, np.nan), (-np.inf, np.inf)]
+
+
+@pytest.mark.parametrize("name", ["lt", "le", "gt", "ge", "eq", "ne"])
+def test_comparisons_are_those_of_floats(name):
+    with jax.enable_x64(True):
+        for x, y in ORDERED:
+            want = bool(getattr(lax, name)(np.float64(x), np.float64(y)))
+            assert Arb().compare(name, arb(x), arb(y)) is want, (x, y)
+    with pytest.raises(Straddles):
+        Arb().compare(name, WIDE, arb(1.0))
+
+
+def test_a_ball_is_equal_to_itself_and_to_its_like():
+    assert Arb().compare("eq", WIDE, WIDE)
+    assert Arb().compare("le", WIDE, arb(0.5, 1.0))
+    assert not Arb().compare("lt", WIDE, arb(0.5, 1.0))
+
+
+@pytest.mark.parametrize(("name", "numpy"), [("maximum", np.maximum), ("minimum", np.minimum)])
+def test_the_larger_and_the_smaller(name, numpy):
+    larger = getattr(Arb(), name)
+    for x, y in ORDERED:
+        np.testing.assert_equal(float(larger(arb(x), arb(y))), numpy(x, y))
+    across = larger(WIDE, arb(1.0))
+    assert across.contains(1.0) and across.contains(float(numpy(1.5, 1.0)))
+    assert across.contains(float(numpy(-0.5, 1.0)))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_ties_are_decided_as_they_are_told(first):
+    """Which of two equal numbers is taken for the larger, and by all that compare them."""
+    x, y = arb(2.0), arb(2.0)
+    arithmetic = Arb(ties=[first])
+    assert arithmetic.maximum(x, y) is (x if first else y)
+    assert arithmetic.minimum(x, y) is (y if first else x)
+    assert arithmetic.compare("gt", x, y) is first
+    assert arithmetic.compare("eq", x, y) is False
+    assert arithmetic.compare("eq", x, x) is True
+    z = arb(3.0)
+    assert arithmetic.maximum(x, z) is z
+    assert arithmetic.minimum(z, y) is y
+    assert Arb(ties=[]).compare("lt", arb(1.0), arb(1.0)) is True  # beyond what is told
+
+
+def test_open_ties_are_neither():
+    arithmetic = Arb(ties_open=True)
+    assert arithmetic.compare("lt", arb(1.0), arb(1.0)) is None
+    assert arithmetic.compare("lt", arb(1.0), arb(2.0)) is True
+
+
+@pytest.mark.parametrize(("x", "y"), [(2.0, 0.5 + 1j), (0.5 + 1j, 2.0), (1 + 1j, 1 - 1j)])
+def test_powers_of_complex_numbers(x, y):
+    def ball(v):
+        return acb(v.real, v.imag) if isinstance(v, complex) else arb(v)
+
+    assert abs(number(Arb().power(ball(x), ball(y))) - x**y) < 1e-12
