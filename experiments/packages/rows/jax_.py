@@ -119,7 +119,7 @@ ROWS = [
     Row(
         "jax.experimental.ode:_odeint",
         odeint_args,
-        "intended",
+        "unknown",
         "the derivative of the continuous problem, not of the steps that solve it: 5e-6 from "
         "differences at the tolerance of 1e-6 that is asked for",
     ),

@@ -111,14 +111,25 @@ def points_for(problem: Problem, args: tuple, explore: bool, level: Level, seed:
         stacks = [np.concatenate([x, *(p[k][None] for p in extra)]) for k, x in enumerate(stacks)]
     at_thresholds = range(n, n + len(found))
     return Points(
-        stacks, n, at_thresholds, tuple(special), _ordinary(problem), False, decide, always, seed
+        stacks,
+        n,
+        at_thresholds,
+        tuple(special),
+        _ordinary(problem, given),
+        False,
+        decide,
+        always,
+        seed,
     )
 
 
-def _ordinary(problem: Problem) -> list[np.ndarray]:
-    """Two points of no special place, the same for every seed."""
+def _ordinary(problem: Problem, given: list | None) -> list[np.ndarray]:
+    """Two points of no special place, the same for every seed; of masks the given ones."""
     rng = np.random.default_rng(0)
     points = [problem.draw(rng, "normal") for _ in range(2)]
+    for k, part in enumerate(problem.parts):
+        if given is not None and part.dtype == bool:
+            points = [[*p[:k], given[k], *p[k + 1 :]] for p in points]
     return [np.stack(x) for x in zip(*points, strict=True)] + _normal(problem, rng)
 
 
