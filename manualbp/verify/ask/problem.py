@@ -340,7 +340,10 @@ class Problem:
     def trace(self, function: Callable) -> Any:
         """A function of (leaves, cotangents) as a jaxpr, in the dtypes asked for."""
         with self.mode():
-            return jax.make_jaxpr(function)(self.leaf_forms, self.dy_forms)
+            closed = jax.make_jaxpr(function)(self.leaf_forms, self.dy_forms)
+        if _leaks(closed):
+            raise RuntimeError("a custom rule in it closes over a value that is differentiated")
+        return closed
 
     def trace_ours(self, inspect: Callable | None = None) -> Any:
         """`ours` as a jaxpr, traced once."""
@@ -355,14 +358,10 @@ class Problem:
     def traced_truth(self) -> Any:
         """`truth` as a jaxpr; None where JAX cannot differentiate the definition."""
         try:
-            truth = self.trace(self.truth)
+            return self.trace(self.truth)
         except Exception as error:  # whatever JAX raises of a loop, a callback or a kernel
             self.why_no_autodiff = f"{type(error).__name__}: {first_line(error)}"
             return None
-        if any(isinstance(x, jax.core.Tracer) for x in truth.consts):
-            self.why_no_autodiff = "a custom rule in it closes over a value that is differentiated"
-            return None
-        return truth
 
     why_no_autodiff = ""
 
@@ -414,11 +413,18 @@ class Problem:
         return min(len(thresholds.GRID), self.points_that_fit(len(thresholds.GRID)))
 
     @functools.cached_property
+    def _options(self) -> dict[str, Any]:
+        """Of the compiler: a program of loops runs far longer than optimising it takes."""
+        programs = [p for p in (self.traced.ours, self.traced.truth) if p is not None]
+        looped = [p for p in programs if any(name in str(p.jaxpr) for name in _LOOPS)]
+        return {} if sum(map(wide.operations, looped)) > _HEAVY else quick_options()
+
+    @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """Results and decisions of both over a stack of points."""
         definition = self.traced.truth if self.traced.truth is not None else self.traced_value
         run, self.branches = thresholds.decisions([self.traced.ours, definition])
-        return mapped(run)
+        return mapped(run, options=self._options)
 
     branches: list = []  # noqa: RUF012  # filled in when `compiled` is traced
 
@@ -442,7 +448,7 @@ class Problem:
     def _native(self) -> Callable[..., Any]:
         truth = self.traced.truth if self.traced.truth is not None else self.traced_value
         ours, truth = wide.bounded(self.traced.ours), wide.bounded(truth)
-        return mapped(lambda *xs: [*ours(*xs), *truth(*xs)])
+        return mapped(lambda *xs: [*ours(*xs), *truth(*xs)], options=self._options)
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
@@ -497,9 +503,26 @@ class Problem:
         return [*(self.spec(k).project(x) for k, x in enumerate(point[:n])), *point[n:]]
 
 
-def mapped(function: Callable) -> Callable[..., Any]:
-    """The function over stacks, compiled; one point after the other where it cannot be mapped."""
-    together, alone = jit_quickly(jax.vmap(function)), jit_quickly(function)
+def _leaks(closed: Any) -> bool:
+    """Whether a program holds a value of a trace that is over."""
+    own = any(isinstance(x, jax.core.Tracer) for x in closed.consts)
+    return own or any(_leaks(p) for eqn in closed.jaxpr.eqns for p in wide.programs_in(eqn))
+
+
+# Programs that are worth optimising: the numbers they make, in loops
+_LOOPS, _HEAVY = ("while[", "scan["), 5_000
+
+
+def mapped(function: Callable, options: dict[str, Any] | None = None) -> Callable[..., Any]:
+    """The function over stacks, compiled; one point after the other where it cannot be mapped.
+
+    Args:
+      function: of the arrays of one point.
+      options: of the compiler; quick ones if None.
+    """
+    options = quick_options() if options is None else options
+    together = jax.jit(jax.vmap(function), compiler_options=options)
+    alone = jax.jit(function, compiler_options=options)
     works: list[bool] = []
 
     def run(*stacks: Any) -> Any:
