@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.custom_derivatives import SymbolicZero
 
 from manualbp.verify import Spec, check
 
@@ -276,3 +277,34 @@ def test_a_profiler_goes_on_after_a_check():
     finally:
         sys.setprofile(before)
     assert "call" in events
+
+
+def test_order_1_asks_for_the_gradient_alone():
+    def value(x):
+        return x**3
+
+    rule = jax.custom_vjp(value)
+    rule.defvjp(lambda x: (x**3, jax.lax.stop_gradient(x)), lambda x, dy: (3 * x**2 * dy,))
+    report = check(rule, Spec((2,)), level="quick")
+    assert report.verdict == "FAIL"
+    assert "order=1 asks for the gradient alone" in report.diagnosis[0]
+    assert check(rule, Spec((2,)), level="quick", order=1).verdict == "PASS"
+    with pytest.raises(ValueError, match="check: expected order 1 or 2, got 3"):
+        check(rule, Spec((2,)), order=3)
+
+
+def test_arguments_that_are_not_asked_about_are_not_moved():
+    @jax.custom_jvp
+    def scaled(a, x):
+        return a * x
+
+    @functools.partial(scaled.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        (a, x), (da, dx) = primals, tangents
+        if type(da) is not SymbolicZero:
+            raise NotImplementedError("a derivative by a is not there")
+        return a * x, a * (dx if type(dx) is not SymbolicZero else jnp.zeros_like(x))
+
+    args = Spec((2,)), Spec((2,))
+    assert check(scaled, *args, argnums=1, level="quick").verdict == "PASS"
+    assert check(scaled, *args, level="quick").verdict == "FAIL"

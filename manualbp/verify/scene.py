@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from manualbp.verify.ask.domains import STYLES
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.ask.sampling import Points, spread
 from manualbp.verify.evidence import Entry, Finding, FloatFinding
@@ -220,4 +221,4 @@ def triage(ours: Any, truth: Any) -> tuple[int, dict[int, list[Entry]]]:
         # what is not finite is looked at, also where the definition overflows too
         for at in np.argwhere(~(close | (got == expected)) | ~np.isfinite(got)).tolist():
             found.setdefault(at[0], []).append(Entry(of, leaf, tuple(at[1:])))
-    return compared, dict(sorted(found.items(), key=lambda item: (item[0] % 8, item[0])))
+    return compared, dict(sorted(found.items(), key=lambda item: (item[0] % len(STYLES), item[0])))
