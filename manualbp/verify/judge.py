@@ -249,7 +249,7 @@ def _by_differences(run: Run, scene: Scene, why: str) -> Report:
         if len(findings) > 500:
             break
         point = points.point(p)
-        if not points.exists(p):
+        if not points.exists(p) or any(np.any(np.isnan(x[p])) for x in scene.truth[0]):
             continue
         pulled = [x[p] for x in scene.ours[1]]
         autodiff = None if scene.truth[1] is None else [x[p] for x in scene.truth[1]]
