@@ -147,15 +147,14 @@ def totals(packages: dict[str, dict]) -> dict:
 
 
 def show(console: Console, packages: dict[str, dict], rows: list[dict]) -> None:
-    columns = COLUMNS
     table = Table(title="Custom rules of installed packages", padding=0)
     table.add_column("package", no_wrap=True)
-    for column in columns:
+    for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for name, numbers in packages.items():
-        table.add_row(f"{name} {numbers['version']}", *(f"{numbers[c]:,}" for c in columns))
+        table.add_row(f"{name} {numbers['version']}", *(f"{numbers[c]:,}" for c in COLUMNS))
     every = totals(packages)
-    table.add_row(f"all {len(packages)}", *(f"{every[c]:,.0f}" for c in columns), style="bold")
+    table.add_row(f"all {len(packages)}", *(f"{every[c]:,.0f}" for c in COLUMNS), style="bold")
     console.print(table)
     truths = [row["truth"] for row in rows]
     kinds = ("right", "wrong", "intended", "unknown")

@@ -88,11 +88,10 @@ def check(
     ):
         problem = problem_of(subject, definition, args, numbers, ambient, pull)
         unclear = examine(problem, rule)
+        run = Run(problem, seed, strict, order)
         if unclear:
-            run = Run(problem, seed, strict, order)
             run.saw("contract", "UNDECIDED", unclear)
             return run.report("UNDECIDED")
-        run = Run(problem, seed, strict, order)
         try:
             report = judge(run, args, explore, level, linear=_linear(intended, pull))
         except jax.errors.JaxRuntimeError as error:  # of the compiler or a device, not of a rule

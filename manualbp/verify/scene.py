@@ -77,8 +77,8 @@ class Scene:
         """A number that is another's, beside its natural scale.
 
         Far out it is negligible below half the digits of that, or where an input is as small as a
-        guard; elsewhere similar, where it agrees
-        to SIMILAR digits of it, as where the slope of an approximation crosses 0.
+        guard; elsewhere similar, where it agrees to SIMILAR digits of it, as where the slope of an
+        approximation crosses 0.
         """
         points, p, entry = self.points, finding.at, finding.entry
         if points.only_given or isinstance(finding.expected, tuple):
@@ -179,17 +179,19 @@ class Scene:
         terms of its gradient are still that large.
         """
         rows = self.points.of_styles("normal")[:16]
-        stacks, growth, scaled = [x[rows] for x in self.points.stacks], 1.0, 0
+        stacks = [x[rows] for x in self.points.stacks]
+        growth = {}
         for k, x in enumerate(self.points.point(p)[: len(self.problem.parts)]):
             if self.problem.spec(k).scales and x.size:
                 axes = tuple(range(1, stacks[k].ndim))
                 own = np.sqrt(np.mean(stacks[k] ** 2, axis=axes, keepdims=True))
-                factor = np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0)
-                stacks[k] = stacks[k] * factor
-                growth, scaled = growth * max(float(np.median(factor)), 1.0), scaled + 1
-        if scaled > 1:
-            return [scale * growth for scale in self.scales]
-        ours, truth, _ = self.problem.run(stacks)
+                growth[k] = np.sqrt(np.mean(x**2)) / np.where(own > 0, own, 1.0)
+        if len(growth) > 1:
+            factor = math.prod(max(float(np.median(x)), 1.0) for x in growth.values())
+            return [scale * factor for scale in self.scales]
+        ours, truth, _ = self.problem.run(
+            [x * growth[k] if k in growth else x for k, x in enumerate(stacks)]
+        )
         pulled = truth[1] if truth[1] is not None else ours[1]
         return float_rung.natural_scales(pulled, np.arange(len(rows)))
 

@@ -24,6 +24,7 @@ from hypothesis.strategies import SearchStrategy
 from manualbp._rule import Rule
 from manualbp.verify.ask.definitions import definition_of
 from manualbp.verify.ask.domains import Spec, in_dtype
+from manualbp.verify.ask.points import grouped
 from manualbp.verify.ask.question import problem_of
 from manualbp.verify.ask.subject import Subject, subject_of
 from manualbp.verify.numbers.walk import is_floating
@@ -419,16 +420,10 @@ def _some_in_each_row(x: np.ndarray) -> np.ndarray:
 
 
 def _groups(spec: Spec) -> SearchStrategy[Any]:
-    """Offsets of groups, whose inner ones are sorted integers; or the counts between them."""
-    counts = spec.domain == "counts"
-    shape = (*spec.shape[:-1], spec.shape[-1] + (1 if counts else 0))
-
-    def with_ends(cuts: np.ndarray) -> np.ndarray:
-        offsets = np.sort(cuts, axis=-1)
-        offsets[..., 0], offsets[..., -1] = 0, spec.below - 1
-        return (np.diff(offsets, axis=-1) if counts else offsets).astype(spec.kind)
-
-    return _whole(shape, 0, spec.below - 1).map(with_ends)
+    """Offsets of groups, or the counts between them."""
+    cuts = spec.shape[-1] + (1 if spec.domain == "counts" else 0)
+    drawn = _whole((*spec.shape[:-1], cuts), 0, spec.below - 1)
+    return drawn.map(lambda x: grouped(spec, x).astype(spec.kind))
 
 
 def _keys(spec: Spec) -> SearchStrategy[Any]:

@@ -190,8 +190,13 @@ def _groups(
     rows, n = spec.below - 1, stack[-1] + (1 if spec.domain == "counts" else 0)
     even = np.linspace(0, rows, n).astype(int)
     drawn = even if style == "equal" else rng.integers(0, rows + 1, (*stack[:-1], n))
-    offsets = np.sort(np.broadcast_to(drawn, (*stack[:-1], n)).copy(), axis=-1)
-    offsets[..., 0], offsets[..., -1] = 0, rows
+    return grouped(spec, np.broadcast_to(drawn, (*stack[:-1], n)))
+
+
+def grouped(spec: "Spec", cuts: np.ndarray) -> np.ndarray:
+    """Offsets, of integers in any order that stand for them, or the counts between them."""
+    offsets = np.sort(cuts, axis=-1)
+    offsets[..., 0], offsets[..., -1] = 0, spec.below - 1
     return np.diff(offsets, axis=-1) if spec.domain == "counts" else offsets
 
 

@@ -111,8 +111,13 @@ _STEPS = 20
 MOST_STEPS = 10_000
 
 
+_WIDE = (np.dtype(np.float64), np.dtype(np.complex128))
+
+
 def wide(x: Any) -> Any:
     """A floating array in float64, a complex one in complex128, another as it is."""
+    if getattr(x, "dtype", None) in _WIDE:
+        return x
     dtype = jnp.result_type(x)
     if is_floating(dtype):
         return jnp.asarray(x).astype(np.float64)
@@ -165,12 +170,8 @@ def _equation(eqn: Any, xs: list[Any], how: Run) -> list[Any]:
     if params.get("update_jaxpr") is not None:
         params |= _wide_update(eqn.params["update_jaxpr"], eqn.params["update_consts"])
     out = eqn.primitive.bind(*xs, **params)
-    return [_lifted(y) for y in (out if eqn.primitive.multiple_results else [out])]
-
-
-def _lifted(y: Any) -> Any:
-    """A result in the wide dtype, also of a package's primitive that has one of its own."""
-    return wide(y) if getattr(y, "dtype", None) in _NARROW else y
+    # a package's primitive may give a dtype of its own
+    return [wide(y) for y in (out if eqn.primitive.multiple_results else [out])]
 
 
 def _open(inner: Any) -> tuple[Any, Any]:
@@ -188,7 +189,6 @@ _OWN_DTYPE = {
     "custom_partitioning", "reduce", "reduce_window", "linear_call", "run_state", "core_map",
 }  # fmt: skip
 _PRODUCTS = {"dot_general", "conv_general_dilated", "ragged_dot_general", "scaled_dot"}
-_NARROW = [np.dtype(d) for d in (np.float32, np.float16, jnp.bfloat16, np.complex64)]
 # Over an axis of one device they do nothing
 _COLLECTIVES = {
     "psum", "psum2", "psum_invariant", "pmax", "pmin", "all_gather_invariant", "pvary", "pcast",

@@ -705,14 +705,17 @@ class Comparison:
     @functools.cached_property
     def guards(self) -> str:
         """The small constants of the two programs, in words; nothing where there are none."""
-        found = sorted({*guards_of(self.problem.traced.ours), *guards_of(self.problem.traced.loss)})
-        return ", ".join(f"{g:.3g}" for g in found)
+        return ", ".join(f"{g:.3g}" for g in self._guards)
+
+    @functools.cached_property
+    def _guards(self) -> list[float]:
+        programs = self.problem.traced.ours, self.problem.traced.loss
+        return sorted({g for program in programs for g in guards_of(program)})
 
     @functools.cached_property
     def inside_a_guard(self) -> bool:
         """Whether an input is about as small as such a constant, and not 0."""
-        found = [*guards_of(self.problem.traced.ours), *guards_of(self.problem.traced.loss)]
-        least = _INSIDE * max(found, default=0.0) ** 0.5  # a guard of a square, say
+        least = _INSIDE * max(self._guards, default=0.0) ** 0.5  # a guard of a square, say
         sizes = [np.abs(x) for x in self.point[: len(self.problem.parts)] if x.dtype.kind == "f"]
         return any(bool(np.any((x > 0) & (x <= least))) for x in sizes)
 

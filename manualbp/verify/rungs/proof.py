@@ -149,32 +149,36 @@ def _named(problem: Problem) -> list[tuple[str, Spec]]:
     return named
 
 
+def _rows(spec: Spec) -> tuple[int, Callable[[], Iterator[Sequence[int]]]] | None:
+    """How many rows there are of a domain of the last axis, and a function that gives them."""
+    n, below = spec.shape[-1] if spec.shape else 0, spec.below
+    match spec.domain:
+        case "permutation":
+            return math.factorial(n), lambda: itertools.permutations(range(n))
+        case "mask":
+            return 2**n - 1, lambda: filter(any, itertools.product((0, 1), repeat=n))
+        case "counts" | "offsets":
+            counts = spec.domain == "counts"
+            cuts = n - (1 if counts else 2)
+
+            def of_groups() -> Iterator[Sequence[int]]:
+                for inner in itertools.combinations_with_replacement(range(below), cuts):
+                    offsets = [0, *inner, below - 1]
+                    yield [b - a for a, b in itertools.pairwise(offsets)] if counts else offsets
+
+            return math.comb(below + cuts - 1, cuts), of_groups
+    return None
+
+
 def _ways(spec: Spec) -> tuple[int, Callable[[], Iterator[Sequence[int]]]]:
     """How many arrays of integers there are, and a function that gives their entries."""
     size = math.prod(spec.shape)
-    if spec.domain == "permutation":
-        n, rows = spec.shape[-1], math.prod(spec.shape[:-1])
-        each = lambda: itertools.product(itertools.permutations(range(n)), repeat=rows)  # noqa: E731
-        chained = lambda: map(tuple, map(itertools.chain.from_iterable, each()))  # noqa: E731
-        return math.factorial(n) ** rows, chained
-    if spec.domain == "mask":
-        n, rows = spec.shape[-1], math.prod(spec.shape[:-1])
-        some = lambda: (r for r in itertools.product((0, 1), repeat=n) if any(r))  # noqa: E731
-        return (2**n - 1) ** rows, lambda: map(
-            tuple, map(itertools.chain.from_iterable, itertools.product(some(), repeat=rows))
-        )
-    if spec.domain in ("counts", "offsets"):
-        below, counts, rows = spec.below, spec.domain == "counts", math.prod(spec.shape[:-1])
-        cut = spec.shape[-1] - (1 if counts else 2)
-        ways = math.comb(below + cut - 1, cut)
-
-        def of_row() -> Iterator[Sequence[int]]:
-            for inner in itertools.combinations_with_replacement(range(below), cut):
-                offsets = [0, *inner, below - 1]
-                yield [b - a for a, b in itertools.pairwise(offsets)] if counts else offsets
-
-        return ways**rows, lambda: map(
-            tuple, map(itertools.chain.from_iterable, itertools.product(of_row(), repeat=rows))
+    row = _rows(spec)
+    if row is not None:
+        one, each = row
+        rows = math.prod(spec.shape[:-1])
+        return one**rows, lambda: map(
+            tuple, map(itertools.chain.from_iterable, itertools.product(each(), repeat=rows))
         )
     values = [0, 1] if spec.kind == "bool" else [*range(*spec.range), *spec.values]
     if spec.distinct:
