@@ -1,6 +1,7 @@
 """What the repository promises about itself; each test names whatever is missing."""
 
 import ast
+import gc
 import inspect
 import re
 import subprocess
@@ -268,4 +269,13 @@ def test_the_judge_changes_no_setting():
     wrong = manualbp.elementwise("sigmoid", manualbp.tanh, jnp.ones_like, tex="", source="")
     assert check(wrong, Spec((2,))).verdict == "FAIL"
     assert settings() == before
+    assert jnp.ones(1).dtype == np.float32
+
+
+def test_a_value_that_differs_from_fwd_leaves_no_mode_behind():
+    """The check that takes the first finding alone; what is left is collected after it."""
+    twice = jax.custom_vjp(lambda x: 2 * x)
+    twice.defvjp(lambda x: (2.5 * x, None), lambda _, dy: (2 * dy,))
+    assert "differs from its fwd" in str(check(twice, Spec((2,))))
+    gc.collect()
     assert jnp.ones(1).dtype == np.float32
