@@ -96,6 +96,17 @@ def unstable_pull(args, dy):
     return (softmax_pull(e / e.sum(-1, keepdims=True), dy),)
 
 
+def sinc(x):
+    return jnp.where(jnp.abs(x) < 1e-8, 1.0, jnp.sin(x) / jnp.where(x == 0, 1.0, x))
+
+
+def sinc_pull(args, dy):
+    (x,) = args
+    near = jnp.abs(x) < 1e-8
+    safe = jnp.where(near, 1.0, x)
+    return (dy * jnp.where(near, 0.0, (jnp.cos(x) - jnp.sin(x) / safe) / safe),)
+
+
 def summed_low(args, dy):
     (x, w) = args
     low = (dy * x).astype(jnp.bfloat16)
@@ -117,6 +128,7 @@ DIGITS = {
     "a guard that is none": (
         custom(wrong_guard, lambda r, dy: (0 * dy * r[0],)), (Spec((3,)),), "FAIL"),
     "noise near 0": (custom(ratio, ratio_pull), (Spec((4,)),), "FAIL"),
+    "nothing near 0": (custom(sinc, sinc_pull), (Spec((4,)),), "FAIL"),
     "overflow at 100": (custom(softmax, unstable_pull), (f32([[0.5, 2.0]]),), "FAIL"),
     "a sum in bfloat16": (
         custom(lambda x, w: x * w, summed_low), (Spec((64, 2)), Spec((2,))), "FAIL"),
@@ -431,6 +443,16 @@ def test_two_approximations_that_meet_are_one():
     report = check(rule, Spec((4,), "interval", low=-0.3, high=0.3))
     assert report.verdict == "PASS", report
     assert "approximation" in " ".join(report.notes)
+
+
+def test_the_slope_of_an_approximation_has_half_its_digits():
+    def ripple(size):
+        factor = lambda x: 1 + size * jnp.sin(40 * x)  # noqa: E731
+        rule = custom(jnp.sin, lambda r, dy: (dy * jnp.cos(r[0]) * factor(r[0]),))
+        return check(rule, Spec((4,), "interval", low=0.2, high=1.2))
+
+    assert ripple(2e-6 / 3).verdict == "PASS"
+    assert ripple(1e-4).verdict == "FAIL"
 
 
 def test_far_out_what_is_below_the_natural_scale_is_for_the_strict():

@@ -132,7 +132,7 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
         by_point[p] = comparison
         for finding in comparison.findings(suspects.get(p, ())):
             found = replace(finding, at=p)
-            if found.relation in ("other", "guard") and not run.strict:
+            if found.relation in ("other", "guard", "similar") and not run.strict:
                 found = scene.on_its_scale(found)
             findings.append(found)
             if found.relation == "other":
@@ -183,7 +183,7 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
         return run.report("UNDECIDED")
     text = f"{decided:,} numbers decided in balls of 256 bits and more"
     if run.decided["skipped"]:
-        text += f"; {run.decided['skipped']:,} skipped, where the definition has no value or slope"
+        text += f"; {run.decided['skipped']:,} skipped: no value or slope there, or negligible"
     if undecided:
         text += f"; {len(undecided)} points undecided ({undecided[0]})"
     run.saw("exact", "PASS", text, decided)
@@ -337,7 +337,7 @@ def _notes(run: Run, findings: list[Finding], scene: Scene) -> None:
     digits = min((f.digits for f in findings if f.relation in ("same", "similar")), default=np.inf)
     if digits < exact.SAME:
         run.note(f"an approximation: rule and definition agree to {digits:.1f} digits")
-    far = [f for f in findings if f.relation == "negligible"]
+    far = [f for f in findings if f.relation == "negligible" and f.digits < exact.SIMILAR]
     if far:
         got, expected = float(far[0].got), float(far[0].expected)
         run.note(

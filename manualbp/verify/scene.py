@@ -44,12 +44,15 @@ class Scene:
         self.by_point: dict[int, exact.Comparison] = {}
 
     def _natural(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Natural scales, the larger ones of round numbers and normal ones: some saturate."""
-        both = (
+        """Natural scales at normal numbers; where these saturate a function, at round ones."""
+        normal, round_ = (
             float_rung.natural_scales(results, self.points.of_styles(style))
             for style in ("normal", "round")
         )
-        return [np.maximum(a, b) for a, b in zip(*both, strict=True)]
+        return [
+            np.where(a < b / float_rung.SATURATED, b, a)
+            for a, b in zip(normal, round_, strict=True)
+        ]
 
     def small(self, finding: Finding) -> bool:
         """Whether a difference is less than half the digits of the entry's natural scale.

@@ -57,7 +57,8 @@ class Points:
 
     def exists(self, p: int) -> bool:
         """Whether it is of numbers; infinities (those of a mask) are, where they are given."""
-        defined = np.isfinite if p not in self.special else lambda x: ~np.isnan(x)
+        given = self.only_given or p in self.special
+        defined = (lambda x: ~np.isnan(x)) if given else np.isfinite
         return all(np.all(defined(x)) for x in self.point(p))
 
     def style(self, p: int) -> str:

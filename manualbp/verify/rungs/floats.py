@@ -30,7 +30,7 @@ _NOTHING_LEFT, _GIVEN = 0.25, 4.0
 # So many times as far off as autodiff is no worse than autodiff
 _PARITY = 16.0
 # The larger of an entry's sizes by its median, where a function is saturated
-_SATURATED = 16.0
+SATURATED = 16.0
 # So many roundings of an array's largest entry are never grossly off: entries share terms
 _ROUNDINGS = 128
 # Digits that float64 may lose, where strict, if the problem itself is well conditioned
@@ -95,7 +95,7 @@ def natural_scales(gradients: Sequence[np.ndarray], ordinary: np.ndarray) -> lis
             sizes = np.where(np.isfinite(sizes), sizes, 0.0)
             larger = np.quantile(sizes, 0.9, axis=0)
             own = np.median(sizes, axis=0)
-            own = np.where(own < larger / _SATURATED, larger, own)
+            own = np.where(own < larger / SATURATED, larger, own)
             used = sizes[sizes > 0]
             all_ = float(np.quantile(used, 0.9)) if used.size else 0.0
         scales.append(np.where(own > 0, own, all_))
