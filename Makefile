@@ -36,8 +36,10 @@ help:
 verify: $(VENV)/.verify
 	@$(BIN)/manualbp verify $(ARGS)
 
+# All but those of experiments and of saving, which need more packages
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --ignore-glob='*/test_experiments_*' \
+		--ignore=tests/test_saving.py $(ARGS)
 
 # They are skipped where matplotlib, scikit-learn and orbax-checkpoint are not installed
 test-experiments: $(VENV)/.all

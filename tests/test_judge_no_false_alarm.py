@@ -10,7 +10,7 @@ from manualbp.verify import check
 from manualbp.verify.ask.definitions import base_name
 from manualbp.verify.cases import CASES
 
-SEEDS = 20
+SEEDS = 6
 
 RULES = {rule.name: rule for rule in manualbp.RULES}
 

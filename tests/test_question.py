@@ -246,8 +246,8 @@ def test_batching_of_one_argument_alone_is_looked_at():
     assert "alone differs from vmap over all" in report.evidence[-1].text
 
 
-def test_a_hundred_runs_are_the_same():
-    runs = {str(check(inner, X, level="quick", seed=3)) for _ in range(100)}
+def test_every_run_is_the_same():
+    runs = {str(check(inner, X, level="quick", seed=3)) for _ in range(10)}
     assert len(runs) == 1
 
 
