@@ -24,7 +24,7 @@ from manualbp.verify.numbers.walk import Straddles, Unsupported
 from manualbp.verify.rungs import contract, differences, exact
 from manualbp.verify.rungs import floats as float_rung
 from manualbp.verify.rungs import higher as higher_rung
-from manualbp.verify.scene import Scene, TooLarge, triage
+from manualbp.verify.scene import LARGE, Scene, TooLarge, triage
 from manualbp.verify.verdict import diagnosis
 from manualbp.verify.verdict.decide import decide, power
 from manualbp.verify.verdict.example import example_of
@@ -182,6 +182,9 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
         run.saw("exact", "UNDECIDED", why)
         return run.report("UNDECIDED")
     text = f"{decided:,} numbers decided in balls of 256 bits and more"
+    if problem.cost > LARGE:
+        every = sum(x.size for x in (*scene.ours[0], *scene.ours[1]))
+        text += f", of {every:,} that float64 compares"
     if run.decided["skipped"]:
         text += f"; {run.decided['skipped']:,} skipped: no value or slope there, or negligible"
     if undecided:
@@ -225,6 +228,8 @@ def _doubt(problem: Problem, scene: Scene) -> str:
                 jax_gives = (results[0][k] if k < n else results[1][k - n])[p]
                 # a program that loses digits is asked about, too: equation by equation it is right
                 if not _near(exact.floats(ball), jax_gives):
+                    if problem.cost > LARGE:
+                        return "a primitive"
                     named = disagreement(program, scene.points.point(p))
                     if named is not None:
                         return named
@@ -245,14 +250,16 @@ def _by_differences(run: Run, scene: Scene, why: str) -> Report:
     findings: list[Finding] = []
     # steps fit entries of about one size; across many scales an estimate means nothing
     even = [p for p in points.of_styles("round", "normal").tolist() if p not in points.special]
+    left = differences.points_in_time(problem)
     for p in [*points.special, *even]:
-        if len(findings) > 500:
+        if len(findings) > 500 or left == 0:
             break
         point = points.point(p)
         if not points.exists(p) or any(np.any(np.isnan(x[p])) for x in scene.truth[0]):
             continue
         pulled = [x[p] for x in scene.ours[1]]
         autodiff = None if scene.truth[1] is None else [x[p] for x in scene.truth[1]]
+        left -= 1
         findings += _values_by_floats(scene, p)
         findings += differences.decide(problem, point, pulled, autodiff, p)
     decision = decide(findings)

@@ -12,14 +12,19 @@ from manualbp.verify.ask.domains import STYLES
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.ask.sampling import Points, spread
 from manualbp.verify.evidence import Entry, Finding, FloatFinding
-from manualbp.verify.numbers import wide
+from manualbp.verify.numbers.balls import Arb
+from manualbp.verify.numbers.walk import Straddles, cost
 from manualbp.verify.rungs import exact
 from manualbp.verify.rungs import floats as float_rung
 
 # Where float64 results differ by more, exact arithmetic decides: triage, no verdict.
 _TRIAGE = 1e-10
-# Numbers that exact arithmetic makes in a run, and at one point, at most
-_BUDGET, _MOST = 2e6, 4e6
+# Numbers that exact arithmetic makes in a run, at most
+_BUDGET = 2e6
+# Programs of more operations are run for some entries; so many operations are spent on them in all
+LARGE, _EFFORT = 5e5, 1.5e6
+# Entries of an array on which the programs differ, of a large one
+_ASKED = 2
 # Points that are compared at once: a wrong rule is told from the first
 _AT_ONCE = 8
 # Points whose floats alone look wrong, for exact arithmetic
@@ -29,7 +34,7 @@ _FAR_OUT = ("special", "wide", "scaled", "tails", "threshold")
 
 
 class TooLarge(Exception):
-    """The programs make more numbers than exact arithmetic is given time for."""
+    """No entry needs so few operations that exact arithmetic is given time for it."""
 
 
 class Scene:
@@ -111,22 +116,25 @@ class Scene:
 
         Raises:
           Unsupported: a primitive has no exact form.
-          TooLarge: the programs make too many numbers.
+          TooLarge: each entry needs too many operations.
         """
         problem, points = self.problem, self.points
-        cost = sum(wide.operations(p) for p in (problem.traced.ours, problem.traced.truth))
-        if cost > _MOST:
-            raise TooLarge(f"{cost:,} operations are too many for exact arithmetic")
         drawn = range(points.drawn)
+        decide, always, floats_ = points.decide, points.always, _FLOAT_SUSPECTS
+        if problem.cost > LARGE:
+            decide, always, floats_ = (max(2, n // 4) for n in (decide, always, floats_))
         chosen = [p for p in points.special if p in suspects]
-        chosen += spread([p for p in suspects if p in drawn and p not in chosen], points.decide)
+        chosen += spread([p for p in suspects if p in drawn and p not in chosen], decide)
         chosen += [p for p in points.special if p not in chosen]
         floats = [p for p in np.flatnonzero(self.float_suspects).tolist() if p in drawn]
-        chosen += spread([p for p in floats if p not in chosen], _FLOAT_SUSPECTS)
-        chosen += spread([p for p in drawn if p not in suspects and p not in chosen], points.always)
+        chosen += spread([p for p in floats if p not in chosen], floats_)
+        chosen += spread([p for p in drawn if p not in suspects and p not in chosen], always)
         chosen += list(points.at_thresholds)
         chosen = [p for p in chosen if points.exists(p)]
-        most = max(2, int(_BUDGET / max(cost, 1)))
+        if problem.cost > LARGE:
+            yield from self._compared_partly(chosen, suspects)
+            return
+        most = max(2, int(_BUDGET / problem.cost))
         if len(chosen) > most:  # thresholds and ordinary points in turn
             first = [p for p in chosen if p not in points.at_thresholds]
             last = [p for p in chosen if p in points.at_thresholds]
@@ -137,6 +145,47 @@ class Scene:
             yield from zip(
                 some, exact.compare_many(problem, [points.point(p) for p in some]), strict=True
             )
+
+    def _compared_partly(
+        self, chosen: list[int], suspects: dict[int, list]
+    ) -> Iterator[tuple[int, Any]]:
+        """At the points chosen, some entries of each array, as long as the effort lasts."""
+        left, any_ = _EFFORT, False
+        for p in chosen:
+            masks, takes = self._affordable(p, suspects.get(p, ()), left)
+            if not any(map(np.any, masks)):
+                continue
+            left, any_ = left - takes, True
+            try:
+                yield p, exact.compare(self.problem, self.points.point(p), masks)
+            except Straddles as reason:
+                yield p, reason
+        if not any_:
+            raise TooLarge(f"each entry needs more than {_EFFORT:,.0f} operations")
+
+    def _affordable(
+        self, p: int, suspects: Sequence[Entry], left: float
+    ) -> tuple[list[np.ndarray], float]:
+        """Masks of entries at a point that cost at most half of what is left, and their cost."""
+        problem, point, spent = self.problem, self.points.point(p), 0.0
+        none = [np.zeros(x.shape[1:], bool) for x in (*self.ours[0], *self.ours[1])]
+        masks = list(none)
+        programs = problem.traced.ours, problem.traced.truth
+        n = len(self.ours[0])
+        for k, results in enumerate((*self.ours[0], *self.ours[1])):
+            leaf = ("value", k) if k < n else ("gradient", k - n)
+            asked = [e.index for e in suspects if (e.of, e.leaf) == leaf][:_ASKED]
+            some = _some_entries(results[p], asked)
+            for entries in (some, some[:2], some[-1:]):
+                mask = np.zeros(results.shape[1:], bool)
+                for index in entries:
+                    mask[index] = True
+                alone = [mask if i == k else other for i, other in enumerate(none)]
+                takes = sum(cost(program, point, Arb(), alone) for program in programs)
+                if entries and takes <= (left - spent) / 2:
+                    masks[k], spent = mask, spent + takes
+                    break
+        return masks, spent
 
     def floats(self, comparisons: dict[int, exact.Comparison], strict: bool) -> list[FloatFinding]:
         """Findings in the dtype asked, at drawn points; where strict, of lost digits everywhere."""
@@ -206,6 +255,16 @@ class Scene:
             if float_rung.lost(comparison, f.entry, got):
                 truth = float(f.expected)
                 yield FloatFinding(f.entry, truth, got, np.nan, abs(truth), 0.0, False, True, p)
+
+
+def _some_entries(results: np.ndarray, asked: list[tuple]) -> list[tuple]:
+    """Entries of an array: those asked for, its first and last, its largest, and one at random."""
+    if results.ndim == 0 or not results.size:
+        return [()] * results.size
+    largest = int(np.argmax(np.nan_to_num(np.abs(results)).ravel()))
+    random = int(np.random.default_rng(0).integers(results.size))
+    places = np.unravel_index([0, results.size - 1, largest, random], results.shape)
+    return list(dict.fromkeys([*asked, *zip(*(x.tolist() for x in places), strict=True)]))
 
 
 def triage(ours: Any, truth: Any) -> tuple[int, dict[int, list[Entry]]]:

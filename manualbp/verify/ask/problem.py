@@ -17,15 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from manualbp.verify.ask import domains, thresholds
+from manualbp.verify.ask import domains, size, thresholds
 from manualbp.verify.ask.subject import ContractBroken, Subject, kind_of
 from manualbp.verify.numbers import wide
+from manualbp.verify.numbers.operations import operations, programs_in
 from manualbp.verify.numbers.walk import is_floating
 
 # Points at which lines in search of thresholds start
 _BASES = 6
-# Numbers in a stack of points, at most
-_MOST_NUMBERS = 2**23
+# Numbers in a stack of points, and in one that is run at once, at most
+_MOST_NUMBERS, _AT_ONCE = 2**24, 2**22
+# Operations of both programs over a stack of points, at most; and for the search of thresholds
+_MOST_OPERATIONS, _SEARCHED = 1e10, 2e8
 
 
 class Part(NamedTuple):
@@ -207,10 +210,16 @@ class Problem:
             out.append(np.asarray(x, _real(part.dtype)).astype(np.float64))
         return out
 
-    def points_that_fit(self, most: int) -> int:
-        """So many points that a stack of them stays small."""
+    def points_that_fit(self, most: int, numbers: float = _MOST_NUMBERS) -> int:
+        """So many points that a stack of them stays small, and is soon run."""
         size = sum(math.prod(p.shape) for p in (*self.parts, *self.value_parts))
-        return int(max(2, min(most, _MOST_NUMBERS // max(size, 1))))
+        return int(max(2, min(most, numbers // max(size, 1), _MOST_OPERATIONS // self.cost)))
+
+    @functools.cached_property
+    def cost(self) -> int:
+        """Operations of both programs."""
+        truth = self.traced.truth if self.traced.truth is not None else self.traced.loss
+        return max(1, operations(self.traced.ours) + operations(truth))
 
     # Arguments, values and cotangents from parts
 
@@ -410,14 +419,14 @@ class Problem:
     @functools.cached_property
     def batch(self) -> int:
         """So many points are run at once."""
-        return min(len(thresholds.GRID), self.points_that_fit(len(thresholds.GRID)))
+        return self.points_that_fit(len(thresholds.GRID), _AT_ONCE)
 
     @functools.cached_property
     def _options(self) -> dict[str, Any]:
         """Of the compiler: a program of loops runs far longer than optimising it takes."""
         programs = [p for p in (self.traced.ours, self.traced.truth) if p is not None]
         looped = [p for p in programs if any(name in str(p.jaxpr) for name in _LOOPS)]
-        return {} if sum(map(wide.operations, looped)) > _HEAVY else quick_options()
+        return {} if sum(map(operations, looped)) > _HEAVY else quick_options()
 
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
@@ -452,37 +461,44 @@ class Problem:
 
     @functools.cached_property
     def compiled_loss(self) -> Callable[..., Any]:
-        """The definition's value against the cotangents, in float64, over a stack of points.
+        """The definition's value against the cotangents, in float64, at points beside one.
 
-        A function of (point, stacks): what `stop_gradient` holds is held as it is at the point.
+        A function of (point, moved), stacks of the arrays that move, by place: what `stop_gradient`
+        holds is held as it is at the point.
         """
 
-        def held(point: list, *moved: Any) -> Any:
+        def held(point: list, rows: dict[int, Any]) -> Any:
             holding = wide.Holding()
             wide.widened(self.traced.loss, holding=holding)(*point)
+            moved = [rows.get(k, x) for k, x in enumerate(point)]
             return wide.widened(self.traced.loss, holding=holding.replayed())(*moved)[0]
 
         programs: dict = {}
 
-        def run(point: list, stacks: list) -> Any:
+        def run(point: list, moved: dict[int, Any]) -> Any:
             if "program" not in programs:
                 programs["program"] = jit_quickly(
-                    lambda point, stacks: jax.vmap(functools.partial(held, point))(*stacks)
+                    lambda point, moved: jax.vmap(functools.partial(held, point))(moved)
                 )
                 try:
-                    return programs["program"](point, stacks)
+                    return programs["program"](point, moved)
                 except Exception:  # a primitive without a batching rule
-                    one = jit_quickly(lambda point, moved: held(point, *moved))
-                    programs["program"] = lambda point, stacks: np.stack(
-                        [one(point, list(row)) for row in zip(*stacks, strict=True)]
+                    one = jit_quickly(held)
+                    programs["program"] = lambda point, moved: np.stack(
+                        [
+                            one(point, dict(zip(moved, row, strict=True)))
+                            for row in zip(*moved.values(), strict=True)
+                        ]
                     )
-            return programs["program"](point, stacks)
+            return programs["program"](point, moved)
 
         return run
 
     @functools.cached_property
     def thresholds(self) -> list[list]:
         """Inputs (leaves, then cotangents) where either program changes its way, and beside."""
+        if self.cost * len(thresholds.GRID) * thresholds.MOST_LINES > _SEARCHED:
+            return size.thresholds(self)
         rng = np.random.default_rng(0)
         starts = zip(*self.draw_styles(rng, _BASES), strict=True)
         dys = self.cotangents(rng, "round")
@@ -506,7 +522,7 @@ class Problem:
 def _leaks(closed: Any) -> bool:
     """Whether a program holds a value of a trace that is over."""
     own = any(isinstance(x, jax.core.Tracer) for x in closed.consts)
-    return own or any(_leaks(p) for eqn in closed.jaxpr.eqns for p in wide.programs_in(eqn))
+    return own or any(_leaks(p) for eqn in closed.jaxpr.eqns for p in programs_in(eqn))
 
 
 # Programs that are worth optimising: the numbers they make, in loops

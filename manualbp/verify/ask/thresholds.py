@@ -28,7 +28,7 @@ GRID = np.unique(
         ]
     )
 )
-_MOST_LINES = 12
+MOST_LINES = 12
 # Changes looked for between two neighbours of the grid
 _MOST_CHANGES = 3
 
@@ -127,7 +127,7 @@ def find(
       movable: the arrays whose entries are moved.
       project: brings a stack of points, whose entries were moved, back to the domain.
     """
-    lines = list(itertools.islice(_lines(points, movable), _MOST_LINES))
+    lines = list(itertools.islice(_lines(points, movable), MOST_LINES))
     if not lines:
         return []
     starts = [np.stack(x) for x in zip(*(line[0] for line in lines), strict=True)]

@@ -100,6 +100,11 @@ def has_numbers(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.dtype.kind == "O"
 
 
+def is_made(x: np.ndarray) -> np.ndarray:
+    """Where an array holds anything, of which some entries alone were made."""
+    return np.not_equal(x, np.array(None, object))
+
+
 def array(numbers: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
     out = np.empty(len(numbers), dtype=object)
     out[:] = numbers

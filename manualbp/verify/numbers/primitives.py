@@ -40,6 +40,9 @@ class Row:
       anything: (parameters, *arrays) -> result, whatever the arrays hold.
       complex: whether `numbers` holds for complex numbers, too.
       left_open: whether it may be asked of comparisons left open.
+      needs: what entries of the results need of the operands: the "entries" at their places, what
+        is "moved" there or "indexed" by integers, updates "scattered" to them, what is "reduced"
+        to them, the "lines" along an axis, rows and columns of a "product", or "all".
     """
 
     numbers: Callable[..., Any] | None = None
@@ -47,9 +50,10 @@ class Row:
     anything: Callable[..., Any] | None = None
     complex: bool = False
     left_open: bool = False
+    needs: str = "all"
 
 
-FUNCTION = Row()
+FUNCTION = Row(needs="entries")
 
 
 def bind(eqn: Any, xs: list[Any], **changed: Any) -> list[Any]:
@@ -98,15 +102,15 @@ def _move(eqn, xs, ar):
     operands = tuple(
         x.shape if has_numbers(x) else (x.shape, x.dtype, np.asarray(x).tobytes()) for x in xs
     )
-    numbers = [number for x in xs if has_numbers(x) for number in x.ravel()]
+    numbers = np.concatenate([x.ravel() for x in xs if has_numbers(x)])
     # last, what a gather out of bounds fills in
     fill = eqn.params.get("fill_value")
-    pool = array([*numbers, ar.lift(float("nan") if fill is None else fill)], (len(numbers) + 1,))
-    return [pool[positions] for positions in _positions(eqn, operands)]
+    pool = np.append(numbers, array([ar.lift(float("nan") if fill is None else fill)], (1,)))
+    return [pool[places] for places in positions(eqn, operands)]
 
 
 @functools.lru_cache(maxsize=2048)
-def _positions(eqn: Any, operands: tuple) -> list[np.ndarray]:
+def positions(eqn: Any, operands: tuple) -> list[np.ndarray]:
     """Where each entry of the results comes from, among the entries of the operands that move.
 
     Args:
@@ -130,15 +134,15 @@ def _positions(eqn: Any, operands: tuple) -> list[np.ndarray]:
 
 
 def _scatter(method: str) -> Callable[..., Any]:
-    def apply(eqn, xs, ar):
-        """Each update is added, multiplied, ... where the primitive would put it."""
+    def apply(eqn, xs, ar, wanted=None):
+        """Each update is added, multiplied, ... where the primitive would put it, and is wanted."""
         operand, indices, updates = xs
         combine = getattr(ar, method)
         out = operand.copy().ravel()
         data = np.asarray(indices)
-        places = _targets(eqn, operand.shape, data.shape, data.dtype, data.tobytes(), updates.shape)
-        for target, update in zip(places, updates.ravel(), strict=True):
-            if target is not None:
+        places = targets(eqn, operand.shape, data.shape, data.dtype, data.tobytes(), updates.shape)
+        for target, update in zip(places.tolist(), updates.ravel(), strict=True):
+            if target >= 0 and (wanted is None or wanted.flat[target]):
                 out[target] = combine(out[target], update)
         return out.reshape(operand.shape)
 
@@ -146,22 +150,23 @@ def _scatter(method: str) -> Callable[..., Any]:
 
 
 @functools.lru_cache(maxsize=2048)
-def _targets(eqn, shape, indices_shape, dtype, data, updates_shape) -> list[int | None]:
-    """The place in the operand to which each update goes; None where it is dropped."""
+def targets(eqn, shape, indices_shape, dtype, data, updates_shape) -> np.ndarray:
+    """The place in the raveled operand to which each update goes, raveled; -1 where it is dropped.
+
+    What is added to a place comes back to the update by the transpose of scatter-add.
+    """
     indices = np.frombuffer(data, dtype).reshape(indices_shape)
     options = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
     chosen = {name: eqn.params[name] for name in options}
-    found: list[int | None] = [None] * math.prod(updates_shape)
-    for start in range(0, len(found), 52):  # each update is a bit of its own
-        place = np.arange(len(found)) - start
-        bits = np.where((place >= 0) & (place < 52), 2.0 ** place.clip(0, 51), 0.0)
-        with jax.enable_x64(True):
-            sums = lax.scatter_add(np.zeros(shape), indices, bits.reshape(updates_shape), **chosen)
-        for target, total in enumerate(np.asarray(sums).ravel().astype(np.int64).tolist()):
-            while total:
-                found[start + (total & -total).bit_length() - 1] = target
-                total &= total - 1
-    return found
+    if chosen["mode"] == lax.GatherScatterMode.PROMISE_IN_BOUNDS:
+        chosen["mode"] = lax.GatherScatterMode.FILL_OR_DROP  # as a scatter does, not a gather
+    places = np.arange(1.0, math.prod(shape) + 1).reshape(shape)
+    with jax.enable_x64(True):
+        added = functools.partial(lax.scatter_add, np.zeros(shape), indices, **chosen)
+        (back,) = jax.linear_transpose(added, jax.ShapeDtypeStruct(updates_shape, np.float64))(
+            places
+        )
+    return np.asarray(back).ravel().astype(int) - 1
 
 
 # Numbers, entry by entry
@@ -489,92 +494,106 @@ def _all_same(eqn: Any, xs: list, ar: Any) -> list:
 
 PRIMITIVES: dict[str, Row] = {
     # movement: NumPy moves arrays of anything
-    "broadcast_in_dim": Row(anything=_broadcast),
-    "concatenate": Row(anything=lambda p, *xs: np.concatenate(xs, p["dimension"])),
-    "copy": Row(anything=_same),
-    "copy_p": Row(anything=_same),
-    "expand_dims": Row(anything=lambda p, x: np.expand_dims(x, p["dimensions"])),
-    "name": Row(anything=_same),
-    "pad": Row(anything=_pad),
-    "reshape": Row(anything=_reshape),
-    "reshard": Row(anything=_same),
-    "rev": Row(anything=lambda p, x: np.flip(x, p["dimensions"])),
-    "sharding_constraint": Row(anything=_same),
-    "slice": Row(anything=_slice),
-    "squeeze": Row(anything=lambda p, x: np.squeeze(x, tuple(p["dimensions"]))),
-    "transpose": Row(anything=lambda p, x: x.transpose(p["permutation"])),
+    "broadcast_in_dim": Row(anything=_broadcast, needs="moved"),
+    "concatenate": Row(anything=lambda p, *xs: np.concatenate(xs, p["dimension"]), needs="moved"),
+    "copy": Row(anything=_same, needs="moved"),
+    "copy_p": Row(anything=_same, needs="moved"),
+    "expand_dims": Row(anything=lambda p, x: np.expand_dims(x, p["dimensions"]), needs="moved"),
+    "name": Row(anything=_same, needs="moved"),
+    "pad": Row(anything=_pad, needs="moved"),
+    "reshape": Row(anything=_reshape, needs="moved"),
+    "reshard": Row(anything=_same, needs="moved"),
+    "rev": Row(anything=lambda p, x: np.flip(x, p["dimensions"]), needs="moved"),
+    "sharding_constraint": Row(anything=_same, needs="moved"),
+    "slice": Row(anything=_slice, needs="moved"),
+    "squeeze": Row(anything=lambda p, x: np.squeeze(x, tuple(p["dimensions"])), needs="moved"),
+    "transpose": Row(anything=lambda p, x: x.transpose(p["permutation"]), needs="moved"),
     # movement: the primitive itself moves positions
-    "dynamic_slice": Row(_move, complex=True, left_open=True),
-    "dynamic_update_slice": Row(_move, complex=True, left_open=True),
-    "gather": Row(_move, complex=True, left_open=True),
-    "scatter": Row(_move, complex=True, left_open=True),
-    "split": Row(_move, complex=True, left_open=True),
-    "stack": Row(_move, complex=True, left_open=True),
-    "tile": Row(_move, complex=True, left_open=True),
-    "unstack": Row(_move, complex=True, left_open=True),
+    "dynamic_slice": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "dynamic_update_slice": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "gather": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "scatter": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "split": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "stack": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "tile": Row(_move, complex=True, left_open=True, needs="indexed"),
+    "unstack": Row(_move, complex=True, left_open=True, needs="indexed"),
     # the identity of real numbers
-    "bitcast_convert_type": Row(_bitcast, complex=True),
+    "bitcast_convert_type": Row(_bitcast, complex=True, needs="entries"),
     "device_put": Row(_all_same, complex=True),
     "optimization_barrier": Row(_all_same, complex=True, left_open=True),
-    "reduce_precision": Row(_all_same, complex=True),
-    "stop_gradient": Row(lambda eqn, xs, ar: ar.stop(xs[0]), complex=True),
+    "reduce_precision": Row(_all_same, complex=True, needs="entries"),
+    "stop_gradient": Row(lambda eqn, xs, ar: ar.stop(xs[0]), complex=True, needs="entries"),
     # arithmetic
-    "add": Row(_method("add"), _plain(np.add), complex=True),
-    "add_any": Row(_method("add"), complex=True),
-    "atan2": Row(_method("atan2")),
-    "clamp": Row(_clamp),
-    "div": Row(_method("div"), complex=True),
-    "integer_pow": Row(_integer_pow, complex=True),
-    "max": Row(_method("maximum"), _plain(np.maximum)),
-    "min": Row(_method("minimum"), _plain(np.minimum)),
-    "mul": Row(_method("mul"), _plain(np.multiply), complex=True),
-    "pow": Row(_pow, complex=True),
-    "round": Row(_round),
-    "sub": Row(_method("sub"), _plain(np.subtract), complex=True),
+    "add": Row(_method("add"), _plain(np.add), complex=True, needs="entries"),
+    "add_any": Row(_method("add"), complex=True, needs="entries"),
+    "atan2": Row(_method("atan2"), needs="entries"),
+    "clamp": Row(_clamp, needs="entries"),
+    "div": Row(_method("div"), complex=True, needs="entries"),
+    "integer_pow": Row(_integer_pow, complex=True, needs="entries"),
+    "max": Row(_method("maximum"), _plain(np.maximum), needs="entries"),
+    "min": Row(_method("minimum"), _plain(np.minimum), needs="entries"),
+    "mul": Row(_method("mul"), _plain(np.multiply), complex=True, needs="entries"),
+    "pow": Row(_pow, complex=True, needs="entries"),
+    "round": Row(_round, needs="entries"),
+    "sub": Row(_method("sub"), _plain(np.subtract), complex=True, needs="entries"),
     # complex numbers
-    "complex": Row(_complex),
-    "conj": Row(_conj, complex=True),
+    "complex": Row(_complex, needs="entries"),
+    "conj": Row(_conj, complex=True, needs="entries"),
     # comparisons and what is made of them
-    "and": Row(_logical(False), _plain(np.bitwise_and), left_open=True),
+    "and": Row(_logical(False), _plain(np.bitwise_and), left_open=True, needs="entries"),
     "convert_element_type": Row(
-        _convert, lambda p, x: x.astype(p["new_dtype"]), complex=True, left_open=True
+        _convert,
+        lambda p, x: x.astype(p["new_dtype"]),
+        complex=True,
+        left_open=True,
+        needs="entries",
     ),
-    "eq": Row(_compare("eq"), _plain(np.equal), complex=True),
-    "ge": Row(_compare("ge"), _plain(np.greater_equal)),
-    "gt": Row(_compare("gt"), _plain(np.greater)),
-    "is_finite": Row(lambda eqn, xs, ar: each_bool(ar.is_finite, xs[0]), complex=True),
-    "le": Row(_compare("le"), _plain(np.less_equal)),
-    "lt": Row(_compare("lt"), _plain(np.less)),
-    "ne": Row(_compare("ne"), _plain(np.not_equal), complex=True),
-    "not": Row(_not, _plain(np.invert), left_open=True),
-    "or": Row(_logical(True), _plain(np.bitwise_or), left_open=True),
+    "eq": Row(_compare("eq"), _plain(np.equal), complex=True, needs="entries"),
+    "ge": Row(_compare("ge"), _plain(np.greater_equal), needs="entries"),
+    "gt": Row(_compare("gt"), _plain(np.greater), needs="entries"),
+    "is_finite": Row(
+        lambda eqn, xs, ar: each_bool(ar.is_finite, xs[0]), complex=True, needs="entries"
+    ),
+    "le": Row(_compare("le"), _plain(np.less_equal), needs="entries"),
+    "lt": Row(_compare("lt"), _plain(np.less), needs="entries"),
+    "ne": Row(_compare("ne"), _plain(np.not_equal), complex=True, needs="entries"),
+    "not": Row(_not, _plain(np.invert), left_open=True, needs="entries"),
+    "or": Row(_logical(True), _plain(np.bitwise_or), left_open=True, needs="entries"),
     "select_n": Row(
-        _select_n, lambda p, which, *cases: np.choose(which, cases), complex=True, left_open=True
+        _select_n,
+        lambda p, which, *cases: np.choose(which, cases),
+        complex=True,
+        left_open=True,
+        needs="entries",
     ),
     # along axes
-    "argmax": Row(_argmax("gt")),
-    "argmin": Row(_argmax("lt")),
-    "cumlogsumexp": Row(_cumlogsumexp),
-    "cummax": Row(_cumulative("maximum")),
-    "cummin": Row(_cumulative("minimum")),
-    "cumprod": Row(_cumulative("mul"), complex=True),
-    "cumsum": Row(_cumulative("add"), complex=True),
-    "reduce_and": Row(_reduce_logical(False), lambda p, x: np.all(x, p["axes"]), left_open=True),
-    "reduce_max": Row(_reduce("maximum", -math.inf)),
-    "reduce_min": Row(_reduce("minimum", math.inf)),
-    "reduce_or": Row(_reduce_logical(True), lambda p, x: np.any(x, p["axes"]), left_open=True),
-    "reduce_prod": Row(_reduce("mul", 1.0), complex=True),
-    "reduce_sum": Row(_reduce("add", 0.0), complex=True),
+    "argmax": Row(_argmax("gt"), needs="reduced"),
+    "argmin": Row(_argmax("lt"), needs="reduced"),
+    "cumlogsumexp": Row(_cumlogsumexp, needs="lines"),
+    "cummax": Row(_cumulative("maximum"), needs="lines"),
+    "cummin": Row(_cumulative("minimum"), needs="lines"),
+    "cumprod": Row(_cumulative("mul"), complex=True, needs="lines"),
+    "cumsum": Row(_cumulative("add"), complex=True, needs="lines"),
+    "reduce_and": Row(
+        _reduce_logical(False), lambda p, x: np.all(x, p["axes"]), left_open=True, needs="reduced"
+    ),
+    "reduce_max": Row(_reduce("maximum", -math.inf), needs="reduced"),
+    "reduce_min": Row(_reduce("minimum", math.inf), needs="reduced"),
+    "reduce_or": Row(
+        _reduce_logical(True), lambda p, x: np.any(x, p["axes"]), left_open=True, needs="reduced"
+    ),
+    "reduce_prod": Row(_reduce("mul", 1.0), complex=True, needs="reduced"),
+    "reduce_sum": Row(_reduce("add", 0.0), complex=True, needs="reduced"),
     # in order
     "approx_top_k": Row(_approx_top_k),
-    "sort": Row(_sort),
+    "sort": Row(_sort, needs="lines"),
     "top_k": Row(_top_k),
     # by index
-    "scatter-add": Row(_scatter("add"), complex=True),
-    "scatter-max": Row(_scatter("maximum")),
-    "scatter-min": Row(_scatter("minimum")),
-    "scatter-mul": Row(_scatter("mul"), complex=True),
-    "scatter-sub": Row(_scatter("sub"), complex=True),
+    "scatter-add": Row(_scatter("add"), complex=True, needs="scattered"),
+    "scatter-max": Row(_scatter("maximum"), needs="scattered"),
+    "scatter-min": Row(_scatter("minimum"), needs="scattered"),
+    "scatter-mul": Row(_scatter("mul"), complex=True, needs="scattered"),
+    "scatter-sub": Row(_scatter("sub"), complex=True, needs="scattered"),
     # in windows
     "conv_general_dilated": Row(windows.convolution, complex=True),
     "reduce_window_max": Row(windows.reduce_windows("maximum", -math.inf)),
@@ -584,7 +603,7 @@ PRIMITIVES: dict[str, Row] = {
     "select_and_scatter_add": Row(windows.select_and_scatter_add),
     # linear algebra
     "cholesky": Row(linear.cholesky),
-    "dot_general": Row(_dot_general, complex=True),
+    "dot_general": Row(_dot_general, complex=True, needs="product"),
     "fft": Row(_fft, complex=True),
     "lu": Row(linear.lu),
     "qr": Row(linear.qr),

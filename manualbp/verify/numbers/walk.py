@@ -9,6 +9,7 @@ An arithmetic may leave a comparison open (None): then booleans are arrays of Tr
 None, and a selection over None is the union of both cases.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from manualbp.verify.numbers import needed
 from manualbp.verify.numbers.arithmetic import (
     Arithmetic,
     Straddles,
@@ -47,16 +49,147 @@ __all__ = [
 
 
 def evaluate(
-    closed: core.ClosedJaxpr, arguments: Sequence[Any], arithmetic: Arithmetic
+    closed: core.ClosedJaxpr,
+    arguments: Sequence[Any],
+    arithmetic: Arithmetic,
+    wanted: Sequence[np.ndarray] | None = None,
 ) -> list[Any]:
     """The results of the program for arguments already lifted.
+
+    Args:
+      closed: the program.
+      arguments: arrays of numbers of the arithmetic, and of integers.
+      arithmetic: of the numbers.
+      wanted: masks of the results; what is not wanted, nor needed for what is, stays None. All
+        where there are none.
 
     Raises:
       Unsupported: a primitive without a form in this arithmetic, named.
       Straddles: a comparison that is not decided at this precision.
     """
-    consts = [_constant(c, arithmetic) for c in closed.consts]
-    return _run(closed.jaxpr, consts, arguments, arithmetic)
+    if wanted is None or all(map(np.all, wanted)):
+        consts = [_constant(c, arithmetic) for c in closed.consts]
+        return _run(closed.jaxpr, consts, arguments, arithmetic)
+    return _run_partly(closed, arguments, arithmetic, wanted)
+
+
+def _run_partly(
+    closed: Any, arguments: Sequence[Any], ar: Arithmetic, wanted: Sequence[np.ndarray]
+) -> list[Any]:
+    """Only what the entries wanted need."""
+    jaxpr, consts, inner = closed.jaxpr, closed.consts, _opens(ar)
+    known = _known(jaxpr, consts, arguments, ar)
+    masks = needed.backwards(jaxpr, known, wanted, inner)
+    values: dict[Any, Any] = dict(known)
+    for v, x in zip(jaxpr.constvars, consts, strict=True):
+        dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+        number = functools.partial(ar.constant, dtype=dtype)
+        values.setdefault(v, _lifted_partly(x, masks.get(v), number))
+    for v, x in zip(jaxpr.invars, arguments, strict=True):
+        values[v] = x if has_numbers(x) else _lifted_partly(x, masks.get(v), ar.lift)
+
+    def read(atom: Any) -> Any:
+        if isinstance(atom, core.Literal):
+            aval: Any = atom.aval
+            return _constant(np.asarray(atom.val, aval.dtype), ar)
+        return values[atom] if atom in values else needed.holes(atom.aval)
+
+    for eqn in jaxpr.eqns:
+        asked = [needed.mask_of(masks, v) for v in eqn.outvars]
+        if not any(map(np.any, asked)) or eqn.outvars[0] in known:
+            continue
+        results = _equation_partly(eqn, [read(v) for v in eqn.invars], ar, asked, inner)
+        values.update(zip(eqn.outvars, map(as_array, results), strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _equation_partly(
+    eqn: Any, xs: list[Any], ar: Arithmetic, wanted: list[np.ndarray], inner: Any
+) -> list[Any]:
+    name = eqn.primitive.name
+    body = _body(eqn)
+    if name == "scan":
+        opened = inner(eqn, [None if has_numbers(x) else x for x in xs])
+        return _scan(eqn, xs, ar, needed.scanned(eqn, opened, wanted, inner))
+    if body is not None:
+        return evaluate(body, xs, ar, wanted)
+    if name == "dot_general" and not all(map(np.all, wanted)):
+        return [needed.product(eqn, xs, wanted[0], ar)]
+    if name.startswith("scatter-") and any(map(has_numbers, xs)):
+        return [PRIMITIVES[name].numbers(eqn, xs, ar, wanted[0])]  # type: ignore[misc]
+    some = needed.only(eqn, xs, wanted, lambda eqn, xs: _equation(eqn, xs, ar))
+    return _equation(eqn, xs, ar) if some is None else some
+
+
+def cost(
+    closed: core.ClosedJaxpr, arguments: Sequence[Any], ar: Arithmetic, wanted: Sequence[np.ndarray]
+) -> float:
+    """How many operations `evaluate` of the entries wanted takes, about."""
+    counted: list[float] = []
+    known = _known(closed.jaxpr, closed.consts, arguments, ar)
+    needed.backwards(closed.jaxpr, known, wanted, _opens(ar), counted)
+    return sum(counted)
+
+
+def _opens(ar: Arithmetic) -> needed.Inner:
+    """What opens a call or a scan: its program, and what is known in it."""
+
+    def inner(eqn: Any, values: list) -> tuple[Any, dict] | None:
+        body = _body(eqn)
+        if body is None:
+            return None
+        if eqn.primitive.name == "scan":  # what is carried, and the rows, change from step to step
+            n = eqn.params["num_consts"]
+            values = values[:n] + [None] * len(values[n:])
+        return body.jaxpr, _known(body.jaxpr, body.consts, values, ar)
+
+    return inner
+
+
+def _body(eqn: Any) -> Any:
+    """The program of a call or a scan, closed."""
+    name = eqn.primitive.name
+    if name not in CALLS and name != "scan":
+        return None
+    inner = eqn.params[CALLS.get(name, "jaxpr")]
+    return inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
+
+
+def _known(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arithmetic) -> dict:
+    """Values of the variables that hold no numbers and follow from such alone."""
+    values: dict[Any, Any] = {}
+    given = zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True)
+    for v, x in given:
+        if x is None or is_number(v.aval.dtype) or has_numbers(x):
+            continue
+        if np.shape(x) == v.aval.shape:
+            values[v] = x
+    for eqn in jaxpr.eqns:
+        atoms = [v for v in eqn.invars if not isinstance(v, core.Literal)]
+        if eqn.effects or any(v not in values for v in atoms):
+            continue
+        every: Any = (*eqn.invars, *eqn.outvars)
+        if any(is_number(v.aval.dtype) for v in every):
+            continue
+        xs = [_literal(v) if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+        values.update(zip(eqn.outvars, map(as_array, _equation(eqn, xs, ar)), strict=True))
+    return values
+
+
+def _literal(v: Any) -> np.ndarray:
+    return np.asarray(v.val, v.aval.dtype)
+
+
+def _lifted_partly(x: Any, mask: np.ndarray | None, number: Callable[[Any], Any]) -> Any:
+    """An array as numbers where they are needed; where none is, as it is."""
+    if mask is None or not np.any(mask):
+        return x
+    some = lift(x if np.all(mask) else np.asarray(x)[mask], number)
+    if np.all(mask) or not has_numbers(some):
+        return some if np.all(mask) else x
+    out = np.empty(np.shape(x), object)
+    out[mask] = some
+    return out
 
 
 def _constant(x: Any, ar: Arithmetic) -> Any:
@@ -163,7 +296,7 @@ def _where(go: np.ndarray, new: Any, old: Any) -> np.ndarray:
     return np.where(go.reshape(go.shape + (1,) * (new.ndim - go.ndim)), new, old)
 
 
-def _scan(eqn, xs, ar):
+def _scan(eqn, xs, ar, wanted=None):
     p = eqn.params
     n, m, length = p["num_consts"], p["num_carry"], p["length"]
     consts, carry, stacked = xs[:n], xs[n : n + m], xs[n + m :]
@@ -171,7 +304,7 @@ def _scan(eqn, xs, ar):
     rows: list[list[Any]] = [[] for _ in eqn.outvars[m:]]
     for i in steps:
         here = [as_array(x[i]) for x in map(as_array, stacked)]
-        out = evaluate(p["jaxpr"], [*consts, *carry, *here], ar)
+        out = evaluate(p["jaxpr"], [*consts, *carry, *here], ar, wanted)
         carry = [as_array(x) for x in out[:m]]
         for row, y in zip(rows, out[m:], strict=True):
             row.append(as_array(y))

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
+from manualbp.verify.numbers.operations import programs_in
 from manualbp.verify.numbers.walk import CALLS, is_floating
 
 
@@ -105,8 +106,6 @@ def bounded(closed: core.ClosedJaxpr) -> Callable[..., list[Any]]:
     return lambda *arguments: _run(closed.jaxpr, closed.consts, arguments, Run(False))
 
 
-# Steps of a loop that are counted where their number is not known
-_STEPS = 20
 # Steps of a loop, after which it is taken not to end
 MOST_STEPS = 10_000
 
@@ -405,33 +404,3 @@ def narrow(closed: Any) -> bool:
         if any(map(narrow, programs_in(eqn))):
             return True
     return False
-
-
-def programs_in(eqn: Any) -> list[Any]:
-    """The programs inside of an equation."""
-    found = [v for value in eqn.params.values()
-             for v in (value if isinstance(value, tuple | list) else (value,))]  # fmt: skip
-    closed = [v for v in found if isinstance(v, core.ClosedJaxpr)]
-    plain = [v for v in found if isinstance(v, core.Jaxpr) and not v.constvars]
-    return closed + [core.ClosedJaxpr(v, ()) for v in plain]
-
-
-def operations(closed: Any) -> int:
-    """How many numbers a program makes: the measure of what exact arithmetic costs."""
-    total = 0
-    for eqn in closed.jaxpr.eqns:
-        p, inner = eqn.params, programs_in(eqn)
-        sizes = [math.prod(v.aval.shape) for v in eqn.outvars if hasattr(v.aval, "shape")]
-        if inner:
-            each = sum(map(operations, inner))
-            times = {"scan": p.get("length", 1), "while": _STEPS}
-            total += each * times.get(eqn.primitive.name, 1)
-        elif eqn.primitive.name == "dot_general":
-            (contract, _), _ = p["dimension_numbers"]
-            depth = math.prod(eqn.invars[0].aval.shape[i] for i in contract)
-            total += 2 * depth * sum(sizes)
-        elif eqn.primitive.name.startswith(("reduce_", "cum", "arg", "scatter", "sort")):
-            total += max([*sizes, *(math.prod(v.aval.shape) for v in eqn.invars)])
-        else:
-            total += sum(sizes)
-    return total

@@ -7,6 +7,7 @@ import numpy as np
 
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
+from manualbp.verify.numbers.operations import operations
 from manualbp.verify.numbers.wide import narrow
 from manualbp.verify.rungs.floats import half_digits
 
@@ -15,8 +16,8 @@ _LEVELS = 9
 _FIRST = 2.0**-4
 # Two float64 programs of one function may differ by so much: by constants rounded to float32
 _ROUNDING = 1e-6
-# Entries that are differenced one by one
-_ENTRIES = 24
+# Entries that are differenced one by one, and operations that they may take in all
+_ENTRIES, _OPERATIONS = 24, 2e8
 TRUTH: Any = "float64 differences"
 
 
@@ -46,13 +47,14 @@ def decide(
     # digits are asked of them
     programs = [p for p in (problem.traced.ours, problem.traced.truth) if p is not None]
     noise = _noise(problem, point)
+    most = int(max(1, min(_ENTRIES, _OPERATIONS / _each(problem))))
     rough = "while[" in str(problem.traced.loss.jaxpr) or noise > _EPS or any(map(narrow, programs))
     half = half_digits(problem.dtype)
     half = 32 * half if rough else half
     rounding = half / 4 if rough else _ROUNDING
     for leaf, k in enumerate(problem.differentiated):
         finite = np.isfinite(point[k])  # a mask's infinities do not move
-        entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf])
+        entries = _chosen(rng, got[leaf], None if autodiff is None else autodiff[leaf], most)
         entries = [i for i in entries if finite[i]]
         directions = [_one(point[k].shape, index) for index in entries]
         line = rng.choice([-1.0, 1.0], point[k].shape) * (
@@ -90,7 +92,20 @@ def decide(
             yield finding
 
 
-def _chosen(rng: np.random.Generator, got: np.ndarray, autodiff: np.ndarray | None) -> list[tuple]:
+def points_in_time(problem: Problem) -> int:
+    """At so many points differences are soon done."""
+    lines = len(problem.differentiated) * (1 + min(_ENTRIES, _OPERATIONS / _each(problem)))
+    return int(max(2, 8 * _OPERATIONS / (lines * _each(problem))))
+
+
+def _each(problem: Problem) -> int:
+    """Operations of a derivative along a line."""
+    return 2 * _LEVELS * max(operations(problem.traced.loss), 1)
+
+
+def _chosen(
+    rng: np.random.Generator, got: np.ndarray, autodiff: np.ndarray | None, most: int
+) -> list[tuple]:
     """Entries to look at: those on which the two differ most, and a spread of the rest."""
     flat = np.arange(got.size)
     if autodiff is not None and got.size:
@@ -98,10 +113,10 @@ def _chosen(rng: np.random.Generator, got: np.ndarray, autodiff: np.ndarray | No
             off = np.abs(got - autodiff) / (np.abs(got) + np.abs(autodiff) + 1e-300)
         off = np.where(np.isfinite(off), off, 1.0).ravel()
         off[np.isfinite(got).ravel() != np.isfinite(autodiff).ravel()] = 2.0
-        flat = np.concatenate([np.argsort(-off)[: _ENTRIES // 2], rng.permutation(flat)])
+        flat = np.concatenate([np.argsort(-off)[: (most + 1) // 2], rng.permutation(flat)])
     else:
         flat = rng.permutation(flat)
-    some = list(dict.fromkeys(flat.tolist()))[:_ENTRIES]
+    some = list(dict.fromkeys(flat.tolist()))[:most]
     return [tuple(int(i) for i in np.unravel_index(n, got.shape)) for n in some]
 
 
@@ -158,19 +173,16 @@ def _richardson(
     )
     steps = _FIRST * 0.5 ** np.arange(_LEVELS)[:, None] * size  # (levels, directions)
     signs = np.array([1.0, -1.0])[:, None, None]
-    moved = (signs * steps).reshape(2, _LEVELS, n, *(1 for _ in x.shape)) * along
-    count = 2 * _LEVELS * n
-    stack = [np.broadcast_to(np.asarray(a), (count, *np.shape(a))) for a in point]
-    stack[k] = x + moved.reshape(-1, *x.shape)
+    moves = (signs * steps).reshape(-1)
+    lines = np.resize(np.arange(n), len(moves))
     centre = [np.asarray(a) for a in point]
-    values = np.concatenate(
-        [
-            np.asarray(
-                problem.compiled_loss(centre, [np.asarray(a[i : i + _AT_ONCE]) for a in stack])
-            )
-            for i in range(0, count, _AT_ONCE)
-        ]
-    )
+    found = []
+    most = _at_once(point)
+    for i in range(0, len(moves), most):  # as many at a time, so that nothing is compiled twice
+        rows = np.resize(np.arange(i, min(i + most, len(moves))), most)
+        far = moves[rows].reshape(-1, *(1 for _ in x.shape))
+        found.append(np.asarray(problem.compiled_loss(centre, {k: x + far * along[lines[rows]]})))
+    values = np.concatenate(found)[: len(moves)]
     plus, minus = values.reshape(2, _LEVELS, n)
     with np.errstate(all="ignore"):
         table = (plus - minus) / (2 * steps)
@@ -187,7 +199,7 @@ def _richardson(
                 error = np.where(improves, bound, error)
             previous = better
         # where a function is smooth its middle lies on the line, but for the square of the step
-        middle = np.asarray(problem.compiled_loss(centre, [a[None] for a in centre]))[0]
+        middle = np.asarray(problem.compiled_loss(centre, {k: x[None]}))[0]
         bent = np.abs(plus[-1] + minus[-1] - 2 * middle) / steps[-1]
         smooth = bent <= np.abs(best) / 4 + 1e3 * noise[-1] + 1e-3 * np.nanmax(
             np.abs(best), initial=0.0
@@ -200,14 +212,20 @@ def _richardson(
     return best, error
 
 
-# Points that are run at once
-_AT_ONCE = 64
+# Points that are run at once, and numbers in them
+_AT_ONCE, _NUMBERS = 64, 2**22
+
+
+def _at_once(point: Sequence[np.ndarray]) -> int:
+    return max(1, min(_AT_ONCE, _NUMBERS // max(1, sum(np.size(a) for a in point))))
 
 
 _EPS = float(np.finfo(np.float64).eps)
 # Steps of the noise's measure, and how far a smooth program's middle may lie from its line there
 _NEAR = 2.0 ** -np.array([18.0, 20.0, 22.0])
 _SMOOTH = 1e-9
+# Along which it is measured
+_LINES = 4
 
 
 def _noise(problem: Problem, point: Sequence[np.ndarray]) -> float:
@@ -220,15 +238,20 @@ def _noise(problem: Problem, point: Sequence[np.ndarray]) -> float:
     own = float(np.finfo(np.float32).eps) if narrow(problem.traced.loss) else _EPS
     rng = np.random.default_rng(1)
     moves = np.concatenate([_NEAR, -_NEAR, [0.0]])
-    count = 4 * len(moves)
-    stack = [np.broadcast_to(np.asarray(a), (count, *np.shape(a))) for a in point]
+    moved = {}
     for k in problem.differentiated:
         x = np.asarray(point[k], np.float64)
         size = np.abs(x).max(initial=1.0, where=np.isfinite(x))
-        lines = rng.standard_normal((4, *x.shape)) * size
-        stack[k] = (x + np.multiply.outer(moves, lines)).reshape(-1, *x.shape)
+        lines = rng.standard_normal((_LINES, *x.shape)) * size
+        moved[k] = lambda rows, x=x, lines=lines: (
+            x + moves[rows // _LINES].reshape(-1, *(1 for _ in x.shape)) * lines[rows % _LINES]
+        )
     centre = [np.asarray(a) for a in point]
-    values = np.asarray(problem.compiled_loss(centre, stack)).reshape(len(moves), -1)
+    found, most = [], _at_once(point)
+    for i in range(0, _LINES * len(moves), most):
+        rows = np.resize(np.arange(i, min(i + most, _LINES * len(moves))), most)
+        found.append(problem.compiled_loss(centre, {k: at(rows) for k, at in moved.items()}))
+    values = np.concatenate(found)[: _LINES * len(moves)].reshape(len(moves), -1)
     plus, minus, middle = values[:3], values[3:6], values[6]
     scale = np.abs(values).max(initial=0.0)
     with np.errstate(all="ignore"):

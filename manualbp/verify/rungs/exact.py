@@ -18,11 +18,12 @@ from jax.extend import core
 
 from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
-from manualbp.verify.numbers.arithmetic import as_array
+from manualbp.verify.numbers.arithmetic import as_array, is_made
 from manualbp.verify.numbers.balls import Arb, is_nan, precision
+from manualbp.verify.numbers.operations import programs_in
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating, lift
-from manualbp.verify.numbers.wide import programs_in
 
+Masks = Sequence[np.ndarray]
 # Bits at which a comparison is tried before it is left undecided
 PRECISIONS = (256, 1024, 4096)
 # Two results that agree to so many digits are one function; to SIMILAR, one is an approximation
@@ -55,6 +56,7 @@ def run(
     point: Sequence[Any],
     precisions: Sequence[int] = PRECISIONS,
     make: Callable[..., Arb] = Arb,
+    wanted: Masks | None = None,
     **options: Any,
 ) -> list:
     """The program at a point, at the first precision that leaves every result accurate.
@@ -66,6 +68,7 @@ def run(
       point: its arguments.
       precisions: bits, tried in order.
       make: the arithmetic.
+      wanted: masks of the results that are made; all if None.
       options: of it; with any, results are taken as they come.
 
     Raises:
@@ -77,7 +80,7 @@ def run(
         with jax.enable_x64(True), precision(bits):
             arithmetic = make(**options)
             try:
-                results = evaluate(jaxpr, [lift(x, arithmetic.lift) for x in point], arithmetic)
+                results = _evaluated(jaxpr, point, arithmetic, wanted)
             except Straddles as straddle:
                 last = straddle
                 continue
@@ -87,18 +90,28 @@ def run(
     raise last
 
 
+def _evaluated(jaxpr: Any, point: Sequence[Any], arithmetic: Arb, wanted: Masks | None) -> list:
+    if wanted is None:
+        return evaluate(jaxpr, [lift(x, arithmetic.lift) for x in point], arithmetic)
+    results = evaluate(jaxpr, point, arithmetic, wanted)  # which lifts what is needed
+    # what was made on the way and is not wanted is not there
+    return [np.where(m, x, None) for x, m in zip(results, wanted, strict=True)]
+
+
 # So many points are run one by one in less time than it takes to trace a program for them all
 _FEW = 3
 
 
-def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]:
+def run_many(
+    jaxpr: Any, stacks: Sequence[np.ndarray], wanted: Masks | None = None
+) -> list[list | Straddles]:
     """`run` at each point of a stack: at once, and alone where that decides nothing.
 
     One pass over the program serves all points, which costs far less than a pass for each.
     """
     n = len(stacks[0]) if stacks else 0
     results: list[list | None] = [None] * n
-    open_ = list(range(n)) if n > _FEW else []
+    open_ = list(range(n)) if n > _FEW and wanted is None else []
     for bits in PRECISIONS:
         if not open_:
             break
@@ -119,7 +132,7 @@ def run_many(jaxpr: Any, stacks: Sequence[np.ndarray]) -> list[list | Straddles]
                 results[i] = row
         open_ = [i for i in open_ if results[i] is None]
     return [
-        row if row is not None else run_or_reason(jaxpr, [x[i] for x in stacks])
+        row if row is not None else run_or_reason(jaxpr, [x[i] for x in stacks], wanted)
         for i, row in enumerate(results)
     ]
 
@@ -134,10 +147,10 @@ def _vmapped(jaxpr: Any, n: int) -> Any:
     return jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(jaxpr)))(*stacks)
 
 
-def run_or_reason(jaxpr: Any, point: list) -> list | Straddles:
+def run_or_reason(jaxpr: Any, point: list, wanted: Masks | None = None) -> list | Straddles:
     """`run`, or why it decides nothing."""
     try:
-        return run(jaxpr, point)
+        return run(jaxpr, point, wanted=wanted)
     except Straddles as reason:
         return reason
 
@@ -150,7 +163,7 @@ def accurate(array: Any) -> bool:
         or not x.is_finite()
         or not isinstance(x, arb)
         or x.rel_accuracy_bits() > 80
-        for x in array.ravel()
+        for x in array[is_made(array)]
     )
 
 
@@ -189,8 +202,13 @@ def _overlap(x: arb, y: arb) -> bool:
 
 
 def floats(array: np.ndarray) -> np.ndarray:
-    """The midpoints of balls."""
-    return np.asarray([float(x) for x in array.ravel()]).reshape(array.shape)
+    """The midpoints of balls; NaN where there is none."""
+    if array.dtype != object:
+        return np.asarray(array, np.float64)
+    out = np.full(array.shape, np.nan)
+    there = is_made(array)
+    out[there] = [float(x) for x in array[there]]
+    return out
 
 
 class _Watching(Arb):
@@ -272,27 +290,34 @@ def compare_many(problem: Problem, points: Sequence[list]) -> "list[Comparison |
     return found
 
 
-def compare(problem: Problem, point: Sequence[Any]) -> "Comparison":
-    """The same at one point, alone.
+def compare(problem: Problem, point: Sequence[Any], wanted: Masks | None = None) -> "Comparison":
+    """The same at one point, alone; of the entries that are wanted, if not all are.
 
     Raises:
       Straddles, Unsupported: it cannot be.
     """
     programs = problem.traced.ours, problem.traced.truth
-    ours, truth = (run(p, point) for p in programs)
-    return Comparison(problem, point, ours, truth)
+    ours, truth = (run(p, point, wanted=wanted) for p in programs)
+    return Comparison(problem, point, ours, truth, wanted=wanted)
 
 
 class Comparison:
     """Decides entries at one point; the second truths are only computed where they are needed."""
 
     def __init__(
-        self, problem: Problem, point: Sequence[Any], ours: list, truth: list, at: int = 0
+        self,
+        problem: Problem,
+        point: Sequence[Any],
+        ours: list,
+        truth: list,
+        at: int = 0,
+        wanted: Masks | None = None,
     ):
         self.problem, self.point, self.at = problem, list(point), at
         self.our_value, self.our_pull = problem.split(ours)
         self.value, self.pull = problem.split(truth)
         self._decided: dict[Entry, Finding] = {}
+        self.wanted = wanted  # masks of the entries that were made; None where all were
 
     def results(self, entry: Entry) -> np.ndarray:
         """The definition's exact results to which an entry belongs."""
@@ -314,6 +339,9 @@ class Comparison:
 
         Of large arrays a spread of them.
         """
+        if self.wanted is not None:
+            yield from map(self.entry, self.made)
+            return
         values, entries = (
             _spread(first, _all_entries(of, arrays))
             for of, arrays in (("value", self.our_value), ("gradient", self.our_pull))
@@ -323,6 +351,15 @@ class Comparison:
         up_to_guards = any(self._decided[e].relation == "guard" for e in entries)
         if self._at_a_tie and not (self.problem.derivative_is_given or up_to_guards):
             yield from self._along(entries)
+
+    @property
+    def made(self) -> Iterator[Entry]:
+        """The entries that are there: first those of the value."""
+        n = len(self.value)
+        for k, mask in enumerate(self.wanted or ()):
+            of: Any = "value" if k < n else "gradient"
+            for index in np.argwhere(mask).tolist():
+                yield Entry(of, k if k < n else k - n, tuple(index))
 
     # The value
 
@@ -370,6 +407,8 @@ class Comparison:
                 return finding
         if finding is not None and self._infinite(entry) and not got.is_finite():
             return finding  # no step leads away from an infinity
+        if self.wanted is not None:
+            return self._among_choices(entry, finding)
         # autodiff and the rule differ: the function itself decides
         try:
             left, right = self.quotients(entry)
@@ -400,6 +439,23 @@ class Comparison:
             why = "the definition has no derivative here"
             return Finding(entry, "skipped", got, (low, high), name, why=why, at=self.at)
         return self._at_kink(Finding(entry, "other", got, (low, high), name, at=self.at))
+
+    def _among_choices(self, entry: Entry, finding: Finding | None) -> Finding:
+        """What differs from autodiff, beside all that choices at ties give.
+
+        Of large programs, whose difference quotients would take as long as all entries do.
+        """
+        ball = None
+        if self._hull is not None:
+            ball = self._hull[len(self.value) + entry.leaf][entry.index]
+        got = self.got(entry)
+        if ball is None or not ball.is_finite():
+            why = "no derivative that is certain"
+            return Finding(entry, "undecided", got, why=why, at=self.at)
+        ends = ball.lower(), ball.upper()
+        if agreement(*ends) < SAME and _between(got, *ends):
+            return Finding(entry, "kink", got, ends, "autodiff", at=self.at)
+        return finding or self._compared(entry, got, ball.mid(), "autodiff")
 
     def _compared_with_quotient(self, entry: Entry, got: arb, quotient: arb) -> Finding:
         digits = SAME if self._vanish(got, quotient) else agreement(got, quotient)
@@ -469,7 +525,7 @@ class Comparison:
 
     @property
     def _at_a_tie(self) -> bool:
-        return any(self._watched)
+        return self.wanted is None and any(self._watched)
 
     def _along(self, entries: list[Entry]) -> Iterator[Finding]:
         """The whole gradient along random lines: its product with a direction is the slope there.
@@ -565,7 +621,13 @@ class Comparison:
     def _hull(self) -> list | None:
         """The definition's gradient with every choice at ties open; None where that fails."""
         try:
-            return run(self.problem.traced.truth, self.point, PRECISIONS[:1], ties_open=True)
+            return run(
+                self.problem.traced.truth,
+                self.point,
+                PRECISIONS[:1],
+                wanted=self.wanted,
+                ties_open=True,
+            )
         except (Straddles, Unsupported):
             return None
 
@@ -664,7 +726,9 @@ class Comparison:
         for seed in range(2):
             make = functools.partial(_Jittered, seed, scale)
             try:
-                ours, truth = (run(p, self.point, make=make) for p in self._programs)
+                ours, truth = (
+                    run(p, self.point, make=make, wanted=self.wanted) for p in self._programs
+                )
             except (Straddles, Unsupported):
                 continue
             found.append((ours, truth))
@@ -697,7 +761,10 @@ class Comparison:
 
     def _both(self, **options: Any) -> tuple[list, list] | None:
         try:
-            ours, truth = (run(p, self.point, PRECISIONS[:2], **options) for p in self._programs)
+            ours, truth = (
+                run(p, self.point, PRECISIONS[:2], wanted=self.wanted, **options)
+                for p in self._programs
+            )
         except (Straddles, Unsupported):  # a threshold that is itself a rounded constant
             return None
         return ours, truth
@@ -743,13 +810,13 @@ class Comparison:
                 step = 1.0 if dtype.itemsize == 8 else 0.5
                 many = many + rng.choice([-step, step], many.shape) * spacing(many, dtype)
             stacks.append(many)
-        rows = run_many(self.problem.traced.truth, stacks)
+        rows = run_many(self.problem.traced.truth, stacks, self.wanted)
         return [row for row in rows if not isinstance(row, Straddles)]
 
     def elsewhere(self, point: Sequence[Any], entry: Entry) -> arb:
         """The definition's exact entry at another point."""
         at = entry.leaf + (0 if entry.of == "value" else len(self.value))
-        return run(self.problem.traced.truth, point)[at][entry.index]
+        return run(self.problem.traced.truth, point, wanted=self.wanted)[at][entry.index]
 
 
 def _slope(near: arb, far: arb) -> arb:

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from manualbp.verify.numbers.balls import Arb, precision
+from manualbp.verify.numbers.operations import operations
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, lift
-from manualbp.verify.numbers.wide import operations, where
+from manualbp.verify.numbers.wide import where
 from manualbp.verify.rungs.exact import floats
 
 # Runs of the changed program, and numbers that they make, at most

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,9 +9,10 @@ import numpy as np
 
 from manualbp.verify.ask.domains import Spec
 from manualbp.verify.ask.problem import Problem
+from manualbp.verify.ask.size import resized
 from manualbp.verify.evidence import Finding
+from manualbp.verify.numbers.operations import operations
 from manualbp.verify.numbers.walk import Straddles, Unsupported
-from manualbp.verify.numbers.wide import operations
 from manualbp.verify.rungs import exact
 
 # A failure: where it stands, and what was found there
@@ -63,7 +63,7 @@ def _in_smaller_shapes(failure: Failure, seed: int, tries: Iterator[int]) -> Fai
         return failure
     for sizes in _smaller_sizes(problem.specs):
         try:
-            specs = [_resized(s, sizes) for s in problem.specs]
+            specs = [resized(s, sizes) for s in problem.specs]
             with jax.enable_x64(True):
                 other = problem.with_specs(specs)
                 _ = other.traced
@@ -100,11 +100,6 @@ def _smaller_sizes(specs: list[Spec]) -> Iterator[dict[int, int]]:
         sizes = dict(zip(lengths, new, strict=True))
         if sizes != {n: n for n in lengths}:
             yield sizes
-
-
-def _resized(spec: Spec, sizes: dict[int, int]) -> Spec:
-    shape = tuple(sizes.get(n, n) for n in spec.shape)
-    return replace(spec, shape=shape, below=sizes.get(spec.below, spec.below))
 
 
 def _rounder(failure: Failure, tries: Iterator[int]) -> Failure:
