@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = (
     "walk", "primitives", "balls", "arithmetic", "linear", "windows", "formulas", "wide",
-    "against_floats",
+    "against_floats", "needed", "operations",
 )  # fmt: skip
 FILES = [f"manualbp/verify/numbers/{name}.py" for name in NUMBERS]
 FILES.append("manualbp/verify/verdict/decide.py")
@@ -32,6 +32,8 @@ INTERPRETER = ("interpreter", "balls", "against_floats", "harnesses")
 TESTS = {
     "formulas": ("proof", "componentwise"),
     "wide": ("verdicts", "question", "harnesses"),
+    "needed": ("size", "harnesses"),
+    "operations": ("size", "question"),
     "decide": ("decide", "verdicts", "judge_catches"),
 }
 # A mutant that loops is refused, too

@@ -11,7 +11,9 @@ from manualbp.verify import check
 from manualbp.verify.ask import size
 from manualbp.verify.ask.question import problem_of
 from manualbp.verify.ask.subject import subject_of
+from manualbp.verify.numbers import needed
 from manualbp.verify.numbers.balls import Arb, precision
+from manualbp.verify.numbers.primitives import PRIMITIVES
 from manualbp.verify.numbers.walk import cost, evaluate, lift
 
 
@@ -80,6 +82,10 @@ def test_entries_made_alone_are_those_made_with_all(name):
                 assert cost(closed, [x], balls, wanted) <= cost(
                     closed, [x], balls, [np.ones(r.shape, bool) for r in whole]
                 )
+
+
+def test_the_table_of_primitives_says_what_each_needs():
+    assert {row.needs for row in PRIMITIVES.values()} == set(needed.NEEDS)
 
 
 def test_an_entry_of_a_product_costs_a_row_and_a_column():
