@@ -34,6 +34,8 @@ from manualbp.verify.verdict.shrink import shrink
 _NUDGES = (1.0, 1 + 1e-9, 1 - 1e-9)
 # The part of an entry's natural scale by which autodiff must be off to be told
 _GROSSLY = 1e-6
+# What decides something
+_TOLD = ("same", "similar", "kink", "guard", "other")
 # What decides nothing
 _UNDECIDED = ("skipped", "undecided", "negligible")
 
@@ -139,6 +141,16 @@ def _by_exact(run: Run, scene: Scene, suspects: dict[int, list[Entry]]) -> Repor
                 break  # what fails the rule is told from one entry
         if findings and findings[-1].relation == "other":
             break
+    if problem.cost > LARGE and not any(f.relation == "other" for f in findings):
+        more, open_ = _of_unreached(scene, suspects, findings)
+        wrong = next((f for f in more if f.relation == "other"), None)
+        if wrong is not None:
+            return _failed_by_differences(run, scene, wrong)
+        if open_:
+            run.saw("exact", "UNDECIDED", f"float64 differs in {open_}, and nothing decides it")
+            return run.report("UNDECIDED")
+        for f in more:
+            run.decided["skipped" if f.relation == "undecided" else f.truth] += 1
     decision = decide(findings, small=scene.small)
     because = decision.because
     if isinstance(because, Finding) and because.relation == "similar" and not because.nearby:
@@ -264,19 +276,7 @@ def _by_differences(run: Run, scene: Scene, why: str) -> Report:
         findings += differences.decide(problem, point, pulled, autodiff, p)
     decision = decide(findings)
     if isinstance(decision.because, Finding):
-        finding = decision.because
-        example = example_of(problem, finding, points.point(finding.at))
-        run.saw("differences", "FAIL", "the rule is not the gradient")
-        told: tuple[str, ...] = ("the forward value is wrong, before any gradient",)
-        if finding.entry.of == "gradient":
-            got = scene.ours[1][finding.entry.leaf][finding.at]
-            want = (
-                scene.truth[1][finding.entry.leaf][finding.at]
-                if scene.truth[1] is not None
-                else None
-            )
-            told = diagnosis.of_arrays(got, want) if want is not None else diagnosis.UNKNOWN
-        return run.report("FAIL", example, told)
+        return _failed_by_differences(run, scene, decision.because)
     for f in findings:
         run.decided["skipped" if f.relation == "undecided" else f.truth] += 1
     undecided = run.decided.pop("skipped", 0)
@@ -285,6 +285,48 @@ def _by_differences(run: Run, scene: Scene, why: str) -> Report:
     verdict: Any = "PASS" if decided > max(undecided, 0) else "UNDECIDED"
     run.saw("differences", verdict, text, decided)
     return run.report(verdict)
+
+
+def _failed_by_differences(run: Run, scene: Scene, finding: Finding) -> Report:
+    example = example_of(run.problem, finding, scene.points.point(finding.at))
+    run.saw("differences", "FAIL", "the rule is not the gradient")
+    told: tuple[str, ...] = ("the forward value is wrong, before any gradient",)
+    if finding.entry.of == "gradient":
+        got = scene.ours[1][finding.entry.leaf][finding.at]
+        want = (
+            scene.truth[1][finding.entry.leaf][finding.at] if scene.truth[1] is not None else None
+        )
+        told = diagnosis.of_arrays(got, want) if want is not None else diagnosis.UNKNOWN
+    return run.report("FAIL", example, told)
+
+
+def _of_unreached(
+    scene: Scene, suspects: dict[int, list[Entry]], findings: list[Finding]
+) -> tuple[list[Finding], str]:
+    """Differences, of gradients that exact arithmetic took too long for; and what stays open.
+
+    Open is a gradient on which the float64 programs differ, and that nothing decides.
+    """
+    reached = {f.entry.leaf for f in findings if f.entry.of == "gradient" and f.relation in _TOLD}
+    missing = set(range(len(scene.ours[1]))) - reached
+    if not missing:
+        return [], ""
+    points = scene.points
+    near = [p for p in points.of_styles("round", "normal").tolist() if points.exists(p)]
+    of_missing = {
+        p
+        for p in near
+        if any(e.of == "gradient" and e.leaf in missing for e in suspects.get(p, ()))
+    }
+    chosen = [*sorted(of_missing), *near][:1]
+    found: list[Finding] = []
+    for p in chosen:
+        ours, truth = ([x[p] for x in side[1]] for side in (scene.ours, scene.truth))
+        decided = differences.decide(scene.problem, points.point(p), ours, truth, p)
+        found += [f for f in decided if f.entry.leaf in missing]
+    told = {f.entry.leaf for f in found if f.relation in _TOLD}
+    left = [leaf for leaf in sorted(missing - told) if of_missing]
+    return found, ", ".join(scene.problem.name_of(leaf) for leaf in left)
 
 
 def _values_by_floats(scene: Scene, p: int) -> list[Finding]:
