@@ -54,11 +54,12 @@ def evaluate(
     arithmetic: Arithmetic,
     wanted: Sequence[np.ndarray] | None = None,
 ) -> list[Any]:
-    """The results of the program for arguments already lifted.
+    """The results of the program.
 
     Args:
       closed: the program.
-      arguments: arrays of numbers of the arithmetic, and of integers.
+      arguments: arrays of numbers of the arithmetic, and of integers; with masks also of floats,
+        of which what is needed is lifted.
       arithmetic: of the numbers.
       wanted: masks of the results; what is not wanted, nor needed for what is, stays None. All
         where there are none.
@@ -67,10 +68,12 @@ def evaluate(
       Unsupported: a primitive without a form in this arithmetic, named.
       Straddles: a comparison that is not decided at this precision.
     """
-    if wanted is None or all(map(np.all, wanted)):
-        consts = [_constant(c, arithmetic) for c in closed.consts]
-        return _run(closed.jaxpr, consts, arguments, arithmetic)
-    return _run_partly(closed, arguments, arithmetic, wanted)
+    if wanted is not None and not all(map(np.all, wanted)):
+        return _run_partly(closed, arguments, arithmetic, wanted)
+    if wanted is not None:
+        arguments = [x if has_numbers(x) else lift(x, arithmetic.lift) for x in arguments]
+    consts = [_constant(c, arithmetic) for c in closed.consts]
+    return _run(closed.jaxpr, consts, arguments, arithmetic)
 
 
 def _run_partly(
