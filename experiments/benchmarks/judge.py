@@ -5,7 +5,7 @@ those that people write by hand; arguments are an eighth, a quarter, a half and 
 size, to show how time and memory grow. A question that is not done after --limit seconds is
 stopped.
 
-    python experiments/benchmarks/judge.py                   all: about 40 minutes on two cores
+    python experiments/benchmarks/judge.py                   all
     python experiments/benchmarks/judge.py --only attention  some
     python experiments/benchmarks/judge.py --quick           an eighth of each size
 """

@@ -20,11 +20,12 @@ from manualbp.verify.evidence import (
     Report,
 )
 from manualbp.verify.numbers.against_floats import disagreement
+from manualbp.verify.numbers.operations import LARGE
 from manualbp.verify.numbers.walk import Straddles, Unsupported
 from manualbp.verify.rungs import contract, differences, exact
 from manualbp.verify.rungs import floats as float_rung
 from manualbp.verify.rungs import higher as higher_rung
-from manualbp.verify.scene import LARGE, Scene, TooLarge, triage
+from manualbp.verify.scene import Scene, TooLarge, triage
 from manualbp.verify.verdict import diagnosis
 from manualbp.verify.verdict.decide import decide, power
 from manualbp.verify.verdict.example import example_of
@@ -318,25 +319,20 @@ def _of_unreached(
         for p in near
         if any(e.of == "gradient" and e.leaf in missing for e in suspects.get(p, ()))
     }
-    chosen = [*sorted(of_missing), *near][:1]
-    found: list[Finding] = []
-    for p in chosen:
-        ours, truth = ([x[p] for x in side[1]] for side in (scene.ours, scene.truth))
-        decided = differences.decide(scene.problem, points.point(p), ours, truth, p)
-        found += [f for f in decided if f.entry.leaf in missing]
+    if not near:
+        return [], ""
+    p = min(of_missing, default=near[0])
+    ours, truth = ([x[p] for x in side[1]] for side in (scene.ours, scene.truth))
+    decided = differences.decide(scene.problem, points.point(p), ours, truth, p)
+    found = [f for f in decided if f.entry.leaf in missing]
     told = {f.entry.leaf for f in found if f.relation in _TOLD}
-    left = [leaf for leaf in sorted(missing - told) if of_missing]
+    left = sorted(missing - told) if of_missing else []
     return found, ", ".join(scene.problem.name_of(leaf) for leaf in left)
 
 
 def _values_by_floats(scene: Scene, p: int) -> list[Finding]:
     """The rule's value beside the definition's, in float64, where that does not jump."""
     findings: list[Finding] = []
-    point = scene.points.point(p)
-    near = [np.stack([x * s if x.dtype.kind == "f" else x for s in _NUDGES]) for x in point]
-    values = scene.problem.run(near)[1][0]
-    if not all(_near(x[0], y) for x in values for y in x):
-        return findings
     for leaf, (got, want) in enumerate(zip(scene.ours[0], scene.truth[0], strict=True)):
         with np.errstate(all="ignore"):
             size = np.abs(want[p]).max(initial=0.0, where=np.isfinite(want[p]))
@@ -349,7 +345,12 @@ def _values_by_floats(scene: Scene, p: int) -> list[Finding]:
                     entry, "other", float(got[p][tuple(at)]), float(want[p][tuple(at)]), truth, at=p
                 )
             )
-    return findings
+    if not findings:
+        return []
+    point = scene.points.point(p)
+    near = [np.stack([x * s if x.dtype.kind == "f" else x for s in _NUDGES]) for x in point]
+    values = scene.problem.run(near)[1][0]
+    return findings if all(_near(x[0], y) for x in values for y in x) else []
 
 
 def _failed(run: Run, scene: Scene, comparison: exact.Comparison, finding: Finding) -> Report:

@@ -13,6 +13,7 @@ from manualbp.verify.ask.problem import Problem
 from manualbp.verify.ask.sampling import Points, spread
 from manualbp.verify.evidence import Entry, Finding, FloatFinding
 from manualbp.verify.numbers.balls import Arb
+from manualbp.verify.numbers.operations import LARGE
 from manualbp.verify.numbers.walk import Straddles, cost
 from manualbp.verify.rungs import exact
 from manualbp.verify.rungs import floats as float_rung
@@ -21,8 +22,8 @@ from manualbp.verify.rungs import floats as float_rung
 _TRIAGE = 1e-10
 # Numbers that exact arithmetic makes in a run, at most
 _BUDGET = 2e6
-# Programs of more operations are run for some entries; so many operations are spent on them in all
-LARGE, _EFFORT = 5e5, 1.5e6
+# Operations that are spent on some entries of large programs, in all
+_EFFORT = 1.5e6
 # Entries of an array on which the programs differ, of a large one
 _ASKED = 2
 # Points that are compared at once: a wrong rule is told from the first

@@ -54,8 +54,7 @@ def small(problem: "Problem") -> "Problem | None":
 def thresholds(problem: "Problem") -> list[list]:
     """The points of the small question on and beside its thresholds, repeated up to the size asked.
 
-    Integers and other arrays that hold no numbers are drawn; what leaves its
-    domain goes.
+    Integers and other arrays that hold no numbers are drawn; what leaves its domain goes.
     """
     other = small(problem)
     if other is None:

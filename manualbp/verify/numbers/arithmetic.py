@@ -95,6 +95,11 @@ def lift(x: Any, number: Callable[[Any], Any]) -> Any:
     return array([number(v) for v in np.asarray(x, wide).ravel().tolist()], np.shape(x))
 
 
+def literal(atom: Any) -> np.ndarray:
+    """What stands in a program itself, in its dtype."""
+    return np.asarray(atom.val, atom.aval.dtype)
+
+
 def has_numbers(x: Any) -> bool:
     """Whether an array holds the arithmetic's numbers, or comparisons left open."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "O"

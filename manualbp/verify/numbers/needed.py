@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-from manualbp.verify.numbers.arithmetic import Arithmetic, array, as_array, has_numbers, is_number
-from manualbp.verify.numbers.operations import operations_of
-from manualbp.verify.numbers.primitives import FUNCTION, PRIMITIVES, positions, targets
+from manualbp.verify.numbers.arithmetic import array, as_array, has_numbers, is_number, literal
+from manualbp.verify.numbers.operations import operations_of, programs_in
+from manualbp.verify.numbers.primitives import FUNCTION, PRIMITIVES, Product, positions, targets
 
 # Masks of the operands of an equation from masks of its results. `known` has the operands that are
 # integers and follow from integers alone; None in the place of others.
@@ -55,7 +55,7 @@ def _gathered(mask: np.ndarray, shape: tuple) -> np.ndarray:
     return np.asarray(mask.any(axes, keepdims=shape != ()))
 
 
-def _numbered(eqn: Any, known: list) -> tuple[list[np.ndarray], int]:
+def _numbered(eqn: Any) -> tuple[list[np.ndarray], int]:
     """A number for each entry of the operands that may move, one after the other."""
     count, out = 0, []
     for shape in _sizes(eqn):
@@ -69,7 +69,7 @@ def _moved(eqn: Any, known: list, wanted: Masks) -> Masks:
     """Of what NumPy moves: the same movement of the places."""
     row = PRIMITIVES[eqn.primitive.name]
     assert row.anything is not None
-    places, count = _numbered(eqn, known)
+    places, count = _numbered(eqn)
     flat = np.zeros(count, bool)
     flat[row.anything(eqn.params, *places)[wanted[0]]] = True
     return [flat[p] for p in places]
@@ -121,40 +121,8 @@ def _lines(eqn: Any, known: list, wanted: Masks) -> Masks:
     return [np.broadcast_to(some, shape) for shape in _sizes(eqn)]
 
 
-class _Product:
-    """A product of stacks of matrices: [batch, rows, inner] and [batch, inner, columns]."""
-
-    def __init__(self, eqn: Any):
-        (self.contract_a, self.contract_b), (self.batch_a, self.batch_b) = eqn.params[
-            "dimension_numbers"
-        ]
-        self.a, self.b = _sizes(eqn)
-        mine = (*self.contract_a, *self.batch_a)
-        self.free_a = [i for i in range(len(self.a)) if i not in mine]
-        mine = (*self.contract_b, *self.batch_b)
-        self.free_b = [i for i in range(len(self.b)) if i not in mine]
-        self.batch = [self.a[i] for i in self.batch_a]
-        self.rows = [self.a[i] for i in self.free_a]
-        self.columns = [self.b[i] for i in self.free_b]
-        self.inner = [self.a[i] for i in self.contract_a]
-        self.n = [math.prod(x) for x in (self.batch, self.rows, self.inner, self.columns)]
-
-    def left(self, x: np.ndarray) -> np.ndarray:
-        order = (*self.batch_a, *self.free_a, *self.contract_a)
-        return x.transpose(order).reshape(self.n[0], self.n[1], self.n[2])
-
-    def right(self, x: np.ndarray) -> np.ndarray:
-        order = (*self.batch_b, *self.contract_b, *self.free_b)
-        return x.transpose(order).reshape(self.n[0], self.n[2], self.n[3])
-
-    def asked(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of each product that are needed."""
-        mask = mask.reshape(self.n[0], self.n[1], self.n[3])
-        return np.any(mask, axis=2), np.any(mask, axis=1)
-
-
 def _product(eqn: Any, known: list, wanted: Masks) -> Masks:
-    p = _Product(eqn)
+    p = Product(eqn)
     rows, columns = p.asked(wanted[0])
     a, b = np.zeros(p.a, bool), np.zeros(p.b, bool)
     order_a = (*p.batch_a, *p.free_a, *p.contract_a)
@@ -194,8 +162,6 @@ def only(eqn: Any, xs: list, wanted: Masks, run: Callable[[Any, list], list]) ->
         return None
     if needs is not _entries and not any(map(has_numbers, xs)):
         return None
-    if not any(map(np.any, wanted)):
-        return [holes(v.aval) for v in eqn.outvars]
     if needs is _entries:
         mask = wanted[0]
         if any(_axes_repeated(np.shape(x), mask.shape) is None for x in xs):
@@ -216,18 +182,6 @@ def only(eqn: Any, xs: list, wanted: Masks, run: Callable[[Any, list], list]) ->
         found = run(_like(eqn, **{name: 1}), moved)
         return [np.moveaxis(_filled(y, lines), -1, axis) for y in found]
     return None
-
-
-def product(eqn: Any, xs: list, wanted: np.ndarray, ar: Arithmetic) -> np.ndarray:
-    """The rows and columns of a product that are needed."""
-    p = _Product(eqn)
-    rows, columns = p.asked(wanted)
-    left, right = p.left(xs[0]), p.right(xs[1])
-    out = array([None] * math.prod(wanted.shape), (p.n[0], p.n[1], p.n[3]))
-    for i, (r, c) in enumerate(zip(rows, columns, strict=True)):
-        if r.any():
-            out[i][np.ix_(r, c)] = ar.matmul(left[i][r], right[i][:, c])
-    return out.reshape(wanted.shape)
 
 
 def _like(eqn: Any, **params: Any) -> Any:
@@ -288,9 +242,7 @@ def backwards(
         results = [mask_of(masks, v) for v in eqn.outvars]
         if not any(map(np.any, results)):
             continue
-        values = [
-            np.asarray(v.val) if isinstance(v, core.Literal) else known.get(v) for v in eqn.invars
-        ]
+        values = [literal(v) if isinstance(v, core.Literal) else known.get(v) for v in eqn.invars]
         opened = inner(eqn, values)
         if opened is None:
             operands = _kind(eqn)(eqn, values, results)
@@ -315,17 +267,9 @@ def mask_of(masks: dict[Any, np.ndarray], v: Any) -> np.ndarray:
 
 def _kind(eqn: Any) -> Callable[[Any, list, Masks], Masks]:
     name = eqn.primitive.name
-    if name not in PRIMITIVES and (len(eqn.outvars) > 1 or any(map(_holds_programs, _params(eqn)))):
+    if name not in PRIMITIVES and (len(eqn.outvars) > 1 or programs_in(eqn)):
         return _all
     return NEEDS[PRIMITIVES.get(name, FUNCTION).needs]
-
-
-def _params(eqn: Any) -> list[Any]:
-    return [v for p in eqn.params.values() for v in (p if isinstance(p, tuple | list) else [p])]
-
-
-def _holds_programs(x: Any) -> bool:
-    return isinstance(x, core.ClosedJaxpr | core.Jaxpr)
 
 
 # Products of matrices are made by Arb at once, in a fraction of the time of as many operations
@@ -336,7 +280,7 @@ def _operations(eqn: Any, operands: Masks, results: Masks) -> float:
     """Of an equation, for the entries that are needed."""
     kind = _kind(eqn)
     if kind is _product:
-        p = _Product(eqn)
+        p = Product(eqn)
         rows, columns = (x.sum(axis=1) for x in p.asked(results[0]))
         return float((rows * columns).sum()) * p.n[2] * _AT_ONCE
     if kind is _all:

@@ -5,6 +5,8 @@ from typing import Any
 
 from jax.extend import core
 
+# Programs of more operations are looked at in some entries alone
+LARGE = 5e5
 # Steps of a loop that are counted where their number is not known
 _STEPS = 20
 

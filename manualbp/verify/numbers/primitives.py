@@ -34,7 +34,8 @@ class Row:
 
     Attributes:
       numbers: (equation, values, arithmetic) -> result, or a list of them, where numbers or open
-        comparisons are among the values; None for a function of the arithmetic.
+        comparisons are among the values; None for a function of the arithmetic. A product, and
+        what is scattered, may be given a mask of the entries that are wanted.
       integers: (parameters, *arrays) -> result by NumPy, where all are integers or booleans; None
         for JAX's own.
       anything: (parameters, *arrays) -> result, whatever the arrays hold.
@@ -351,22 +352,48 @@ def _cumlogsumexp(eqn, xs, ar):
     return each(log, _cumulative("add")(eqn, [each(exp, xs[0])], ar))
 
 
-def _dot_general(eqn, xs, ar):
-    (contract_a, contract_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
-    a, b = xs
-    free_a = [i for i in range(a.ndim) if i not in (*contract_a, *batch_a)]
-    free_b = [i for i in range(b.ndim) if i not in (*contract_b, *batch_b)]
-    batch = [a.shape[i] for i in batch_a]
-    inner = math.prod(a.shape[i] for i in contract_a)
-    rows, columns = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
-    left = a.transpose(*batch_a, *free_a, *contract_a).reshape(
-        math.prod(batch), math.prod(rows), inner
-    )
-    right = b.transpose(*batch_b, *contract_b, *free_b).reshape(
-        math.prod(batch), inner, math.prod(columns)
-    )
-    products = [ar.matmul(x, y) for x, y in zip(left, right, strict=True)]
-    return array([number for x in products for number in x.ravel()], [*batch, *rows, *columns])
+class Product:
+    """A product of stacks of matrices: [batch, rows, inner] and [batch, inner, columns]."""
+
+    def __init__(self, eqn: Any):
+        (self.contract_a, self.contract_b), (self.batch_a, self.batch_b) = eqn.params[
+            "dimension_numbers"
+        ]
+        self.a, self.b = (v.aval.shape for v in eqn.invars)
+        mine = (*self.contract_a, *self.batch_a)
+        self.free_a = [i for i in range(len(self.a)) if i not in mine]
+        mine = (*self.contract_b, *self.batch_b)
+        self.free_b = [i for i in range(len(self.b)) if i not in mine]
+        self.batch = [self.a[i] for i in self.batch_a]
+        self.rows = [self.a[i] for i in self.free_a]
+        self.columns = [self.b[i] for i in self.free_b]
+        self.inner = [self.a[i] for i in self.contract_a]
+        self.n = [math.prod(x) for x in (self.batch, self.rows, self.inner, self.columns)]
+
+    def left(self, x: np.ndarray) -> np.ndarray:
+        order = (*self.batch_a, *self.free_a, *self.contract_a)
+        return x.transpose(order).reshape(self.n[0], self.n[1], self.n[2])
+
+    def right(self, x: np.ndarray) -> np.ndarray:
+        order = (*self.batch_b, *self.contract_b, *self.free_b)
+        return x.transpose(order).reshape(self.n[0], self.n[2], self.n[3])
+
+    def asked(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of each product that are needed."""
+        mask = mask.reshape(self.n[0], self.n[1], self.n[3])
+        return np.any(mask, axis=2), np.any(mask, axis=1)
+
+
+def _dot_general(eqn, xs, ar, wanted=None):
+    p = Product(eqn)
+    left, right = p.left(xs[0]), p.right(xs[1])
+    shape = eqn.outvars[0].aval.shape
+    rows, columns = p.asked(np.ones(shape, bool) if wanted is None else wanted)
+    out = array([None] * math.prod(shape), (p.n[0], p.n[1], p.n[3]))
+    for i, (r, c) in enumerate(zip(rows, columns, strict=True)):
+        if r.any():
+            out[i][np.ix_(r, c)] = ar.matmul(left[i][r], right[i][:, c])
+    return out.reshape(shape)
 
 
 def _fft(eqn, xs, ar):

@@ -31,6 +31,7 @@ from manualbp.verify.numbers.arithmetic import (
     is_floating,
     is_number,
     lift,
+    literal,
 )
 from manualbp.verify.numbers.primitives import FUNCTION, PRIMITIVES, bind
 from manualbp.verify.numbers.windows import windows
@@ -93,8 +94,7 @@ def _run_partly(
 
     def read(atom: Any) -> Any:
         if isinstance(atom, core.Literal):
-            aval: Any = atom.aval
-            return _constant(np.asarray(atom.val, aval.dtype), ar)
+            return _constant(literal(atom), ar)
         return values[atom] if atom in values else needed.holes(atom.aval)
 
     for eqn in jaxpr.eqns:
@@ -116,10 +116,8 @@ def _equation_partly(
         return _scan(eqn, xs, ar, needed.scanned(eqn, opened, wanted, inner))
     if body is not None:
         return evaluate(body, xs, ar, wanted)
-    if name == "dot_general" and not all(map(np.all, wanted)):
-        return [needed.product(eqn, xs, wanted[0], ar)]
-    if name.startswith("scatter-") and any(map(has_numbers, xs)):
-        return [PRIMITIVES[name].numbers(eqn, xs, ar, wanted[0])]  # type: ignore[misc]
+    if PRIMITIVES.get(name, FUNCTION).needs in ("product", "scattered"):
+        return primitive(eqn, xs, ar, wanted[0])
     some = needed.only(eqn, xs, wanted, lambda eqn, xs: _equation(eqn, xs, ar))
     return _equation(eqn, xs, ar) if some is None else some
 
@@ -174,13 +172,9 @@ def _known(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arit
         every: Any = (*eqn.invars, *eqn.outvars)
         if any(is_number(v.aval.dtype) for v in every):
             continue
-        xs = [_literal(v) if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+        xs = [literal(v) if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
         values.update(zip(eqn.outvars, map(as_array, _equation(eqn, xs, ar)), strict=True))
     return values
-
-
-def _literal(v: Any) -> np.ndarray:
-    return np.asarray(v.val, v.aval.dtype)
 
 
 def _lifted_partly(x: Any, mask: np.ndarray | None, number: Callable[[Any], Any]) -> Any:
@@ -205,8 +199,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], ar: Arithm
 
     def read(atom: Any) -> Any:
         if isinstance(atom, core.Literal):
-            aval: Any = atom.aval
-            return _constant(np.asarray(atom.val, aval.dtype), ar)
+            return _constant(literal(atom), ar)
         return values[atom]
 
     values.update(zip(jaxpr.constvars, consts, strict=True))
@@ -232,8 +225,13 @@ def _equation(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     return primitive(eqn, xs, ar)
 
 
-def primitive(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
-    """The results of an equation that is no call, branch or loop."""
+def primitive(
+    eqn: Any, xs: list[Any], ar: Arithmetic, wanted: np.ndarray | None = None
+) -> list[Any]:
+    """The results of an equation that is no call, branch or loop.
+
+    Of a product, and of what is scattered, a mask says which entries are wanted.
+    """
     name = eqn.primitive.name
     row = PRIMITIVES.get(name, FUNCTION)
     if row.anything is not None:
@@ -246,7 +244,7 @@ def primitive(eqn: Any, xs: list[Any], ar: Arithmetic) -> list[Any]:
     if row.numbers is not None:
         if of_complex and not row.complex:
             raise Unsupported(f"{name} of complex numbers")
-        out = row.numbers(eqn, xs, ar)
+        out = row.numbers(eqn, xs, ar, *([] if wanted is None else [wanted]))
         return out if isinstance(out, list) else [out]
     function = ar.complex_function if of_complex else ar.function
     return [each(function(name, len(xs)), *xs)]

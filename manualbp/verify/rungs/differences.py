@@ -1,6 +1,6 @@
 """Where no exact form exists: float64 differences of the definition, with an error estimate."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,14 +175,12 @@ def _richardson(
     signs = np.array([1.0, -1.0])[:, None, None]
     moves = (signs * steps).reshape(-1)
     lines = np.resize(np.arange(n), len(moves))
-    centre = [np.asarray(a) for a in point]
-    found = []
-    most = _at_once(point)
-    for i in range(0, len(moves), most):  # as many at a time, so that nothing is compiled twice
-        rows = np.resize(np.arange(i, min(i + most, len(moves))), most)
+
+    def moved(rows: np.ndarray) -> dict[int, np.ndarray]:
         far = moves[rows].reshape(-1, *(1 for _ in x.shape))
-        found.append(np.asarray(problem.compiled_loss(centre, {k: x + far * along[lines[rows]]})))
-    values = np.concatenate(found)[: len(moves)]
+        return {k: x + far * along[lines[rows]]}
+
+    values = _losses(problem, point, len(moves), moved)
     plus, minus = values.reshape(2, _LEVELS, n)
     with np.errstate(all="ignore"):
         table = (plus - minus) / (2 * steps)
@@ -199,7 +197,7 @@ def _richardson(
                 error = np.where(improves, bound, error)
             previous = better
         # where a function is smooth its middle lies on the line, but for the square of the step
-        middle = np.asarray(problem.compiled_loss(centre, {k: x[None]}))[0]
+        middle = _losses(problem, point, 1, lambda rows: {k: x[None]})[0]
         bent = np.abs(plus[-1] + minus[-1] - 2 * middle) / steps[-1]
         smooth = bent <= np.abs(best) / 4 + 1e3 * noise[-1] + 1e-3 * np.nanmax(
             np.abs(best), initial=0.0
@@ -216,8 +214,29 @@ def _richardson(
 _AT_ONCE, _NUMBERS = 64, 2**22
 
 
-def _at_once(point: Sequence[np.ndarray]) -> int:
-    return max(1, min(_AT_ONCE, _NUMBERS // max(1, sum(np.size(a) for a in point))))
+def _losses(
+    problem: Problem,
+    point: Sequence[np.ndarray],
+    count: int,
+    moved: Callable[[np.ndarray], dict[int, np.ndarray]],
+) -> np.ndarray:
+    """The definition's value against the cotangents at so many points beside one, some at a time.
+
+    Args:
+      problem: whose definition it is.
+      point: that they lie beside.
+      count: how many there are.
+      moved: the arrays that move, by place, at some of them.
+    """
+    centre = [np.asarray(a) for a in point]
+    most = min(_AT_ONCE, max(1, _NUMBERS // max(1, sum(np.size(a) for a in point))))
+    found = []
+    for start in range(0, count, most):
+        rows = np.arange(start, min(start + most, count))
+        if count > most:  # as many each time, so that nothing is compiled twice
+            rows = np.resize(rows, most)
+        found.append(np.asarray(problem.compiled_loss(centre, moved(rows))))
+    return np.concatenate(found)[:count]
 
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -238,20 +257,19 @@ def _noise(problem: Problem, point: Sequence[np.ndarray]) -> float:
     own = float(np.finfo(np.float32).eps) if narrow(problem.traced.loss) else _EPS
     rng = np.random.default_rng(1)
     moves = np.concatenate([_NEAR, -_NEAR, [0.0]])
-    moved = {}
+    stacks = {}
     for k in problem.differentiated:
         x = np.asarray(point[k], np.float64)
         size = np.abs(x).max(initial=1.0, where=np.isfinite(x))
         lines = rng.standard_normal((_LINES, *x.shape)) * size
-        moved[k] = lambda rows, x=x, lines=lines: (
+        stacks[k] = lambda rows, x=x, lines=lines: (
             x + moves[rows // _LINES].reshape(-1, *(1 for _ in x.shape)) * lines[rows % _LINES]
         )
-    centre = [np.asarray(a) for a in point]
-    found, most = [], _at_once(point)
-    for i in range(0, _LINES * len(moves), most):
-        rows = np.resize(np.arange(i, min(i + most, _LINES * len(moves))), most)
-        found.append(problem.compiled_loss(centre, {k: at(rows) for k, at in moved.items()}))
-    values = np.concatenate(found)[: _LINES * len(moves)].reshape(len(moves), -1)
+
+    def moved(rows: np.ndarray) -> dict[int, np.ndarray]:
+        return {k: at(rows) for k, at in stacks.items()}
+
+    values = _losses(problem, point, _LINES * len(moves), moved).reshape(len(moves), -1)
     plus, minus, middle = values[:3], values[3:6], values[6]
     scale = np.abs(values).max(initial=0.0)
     with np.errstate(all="ignore"):

@@ -20,10 +20,10 @@ from manualbp.verify.ask.problem import Problem
 from manualbp.verify.evidence import Entry, Finding
 from manualbp.verify.numbers.arithmetic import as_array, is_made
 from manualbp.verify.numbers.balls import Arb, is_nan, precision
+from manualbp.verify.numbers.needed import Masks
 from manualbp.verify.numbers.operations import programs_in
 from manualbp.verify.numbers.walk import Straddles, Unsupported, evaluate, is_floating, lift
 
-Masks = Sequence[np.ndarray]
 # Bits at which a comparison is tried before it is left undecided
 PRECISIONS = (256, 1024, 4096)
 # Two results that agree to so many digits are one function; to SIMILAR, one is an approximation

@@ -9,13 +9,12 @@ import numpy as np
 
 from manualbp.verify.ask.problem import Problem, first_line, value_parts
 from manualbp.verify.numbers.balls import Arb, is_nan
-from manualbp.verify.numbers.operations import operations
+from manualbp.verify.numbers.operations import LARGE, operations
 from manualbp.verify.numbers.walk import Straddles, Unsupported, cost
 from manualbp.verify.rungs import exact
 
-# Programs of more operations are looked at in two entries a result, if these take no more than so
-# many operations
-_LARGE, _EFFORT = 5e5, 5e5
+# Large programs are looked at in two entries a result, if these take no more operations
+_EFFORT = 5e5
 
 
 class Higher(NamedTuple):
@@ -117,7 +116,7 @@ def _same_programs(
 ) -> Higher:
     ours, truth = programs
     wanted = None
-    if sum(map(operations, programs)) > _LARGE:
+    if sum(map(operations, programs)) > LARGE:
         wanted = [_ends(a.shape) for a in truth.out_avals]
         first = [x[0] for x in stacks]
         if sum(cost(p, first, Arb(), wanted) for p in programs) > _EFFORT:
