@@ -139,6 +139,8 @@ def test_the_form_is_asked_for_in_every_dtype():
 
 def test_ctrl_c_ends_all_processes_at_once():
     """As a terminal sends it, to all of them."""
+    # what a shell starts in the background has it ignored, and so have its children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     verify = subprocess.Popen(
         [sys.executable, "-u", "-m", "manualbp", "verify", "--again", "--jobs", "3"],
         stdout=subprocess.PIPE,
@@ -147,6 +149,7 @@ def test_ctrl_c_ends_all_processes_at_once():
         start_new_session=True,
         env={**os.environ, "XDG_CACHE_HOME": os.devnull},  # nothing is kept
     )
+    signal.signal(signal.SIGINT, before)
     assert verify.stdout.readline()  # one is done, others are at work
     os.killpg(verify.pid, signal.SIGINT)
     start = time.perf_counter()
